@@ -1,0 +1,151 @@
+"""Settings from the environment: every field has its unit in its name, a default and one line of doc; `gridhook serve --help` prints this table."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gridhook.errors import Misconfigured
+
+PREFIX = "GRIDHOOK_"
+
+
+def _setting(default: Any, doc: str, secret: bool = False) -> Any:
+    return field(default=default, metadata={"doc": doc, "secret": secret}, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One process's configuration. Field `x_y` is read from `GRIDHOOK_X_Y`; lists are comma-separated."""
+
+    # where things are
+    data_dir: str = _setting("gridhook-data", "directory of the embedded database and the master key; made on first start, mode 0700")
+    database_url: str = _setting("", "empty: SQLite in the data directory; else sqlite:///path or postgresql://user:password@host/name", secret=True)
+    listen: str = _setting("127.0.0.1:8080", "host:port of the HTTP server")
+    public_url: str = _setting("", "base of the URLs that receivers see (dataschema); empty: http://<listen>")
+    ca_file: str = _setting("", "PEM bundle of the CAs that receivers' certificates are checked against; empty: the system's, else certifi's")
+
+    # secrets
+    master_key: str = _setting("", "master keys as id:base64 of 32 bytes, comma-separated, first seals; empty: the key file", secret=True)
+    master_key_file: str = _setting("", "file with the same lines; empty: <data dir>/master.key, made on first start for the embedded database")
+
+    # receiving requests
+    legacy_sha256: bool = _setting(False, "also accept the superseded plain SHA-256 request signature")
+    wrapped_base64: bool = _setting(True, "also accept signatures over base64 wrapped at 76 columns (GNU base64 without -w0)")
+    max_api_body_bytes: int = _setting(64 * 1024, "largest body of a console API call; checked before hashing")
+    max_event_bytes: int = _setting(256 * 1024, "largest single event")
+    max_batch_bytes: int = _setting(8 * 1024 * 1024, "largest batch request")
+    max_batch_events: int = _setting(1000, "most events in one batch request")
+    max_waiting_events: int = _setting(20_000, "accepted requests' events that may wait for the commit before publishers are answered 503")
+    clock_skew_seconds: int = _setting(60, "how far in the future an event's time may lie")
+    verify_per_minute: int = _setting(10, "handshakes an account may ask for per minute")
+    verify_interval_seconds: int = _setting(10, "least time between two asked-for handshakes of one webhook")
+    max_webhooks: int = _setting(1000, "most webhooks of one account")
+    max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
+
+    # what is sent
+    source: str = _setting("/accessgrid/customer", "CloudEvents source of real events")
+    retry_delays_seconds: tuple[int, ...] = _setting((30, 120, 300, 900, 1800, 3600), "delays before attempts 2, 3, ...")
+    retry_window_seconds: int = _setting(6 * 3600, "age of an event (by its time) after which no attempt starts")
+    retry_jitter: float = _setting(0.0, "share of each delay by which a retry may come later, at random; never earlier")
+    honour_retry_after: bool = _setting(True, "let Retry-After on 429 and 503 lengthen a delay (never shorten, never past the window)")
+    connect_seconds: float = _setting(5.0, "limit on DNS, TCP and TLS of a delivery")
+    attempt_seconds: float = _setting(15.0, "hard limit on a whole delivery attempt")
+    trusted_hosts: tuple[str, ...] = _setting(("webhook.site",), "exact hosts that need no handshake")
+    idle_connection_seconds: int = _setting(15, "how long an unused connection to a receiver is kept")
+    connection_life_seconds: int = _setting(60, "how long a connection to a receiver may live: a vetted address is never older")
+
+    # who may be reached
+    allow_networks: tuple[str, ...] = _setting((), "networks allowed although not public (CIDR); metadata and link-local need each address as /32 or /128")
+    allow_hosts: tuple[str, ...] = _setting((), "exact host names whose addresses are allowed although not public")
+    refuse_networks: tuple[str, ...] = _setting((), "more networks to refuse: your own public and NAT addresses, database, VPC")
+    nat64_prefixes: tuple[str, ...] = _setting((), "your NAT64 /96 prefixes: decoded, then judged as IPv4")
+    allow_ports: tuple[int, ...] = _setting((), "the only ports receivers may use; empty: all but the list of well-known service ports")
+    dns_servers: tuple[str, ...] = _setting((), "resolvers to ask (address or address#port); empty: /etc/resolv.conf")
+    dns_seconds: float = _setting(2.0, "limit on one resolution")
+    dns_cache_seconds: int = _setting(30, "longest time an answer is reused, if its TTL allows; it is vetted at every use")
+
+    # how much at once
+    slots: int = _setting(1024, "requests in flight in this process, at most")
+    account_slots: int = _setting(256, "of these, one account's, at most")
+    webhook_slots: int = _setting(64, "of these, one webhook's, at most; fewer while it fails")
+    group_commit_events: int = _setting(500, "most writes in one transaction")
+    drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight")
+    poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them")
+    log_level: str = _setting("info", "debug, info, warning or error")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Raises `Misconfigured` naming the variable: unknown GRIDHOOK_ names are refused, a typo must not pass in silence."""
+        environ = os.environ if environ is None else environ
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        given: dict[str, Any] = {}
+        for name, text in environ.items():
+            if not name.startswith(PREFIX):
+                continue
+            if name not in known:
+                raise Misconfigured(f"{name} is not a setting; see `gridhook serve --help`")
+            f = known[name]
+            is_list = isinstance(f.default, tuple)
+            value: Any = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+            try:
+                given[f.name] = msgspec.convert(value, _type_of(f), strict=False)
+            except msgspec.ValidationError as error:
+                raise Misconfigured(f"{name}={'***' if f.metadata['secret'] else text!r}: {error}") from None
+        settings = cls(**given)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raises `Misconfigured` when values contradict each other or are out of range."""
+        for name in ("slots", "account_slots", "webhook_slots", "group_commit_events", "max_batch_events", "retry_window_seconds"):
+            if getattr(self, name) < 1:
+                raise Misconfigured(f"{PREFIX}{name.upper()} must be at least 1")
+        for name in ("connect_seconds", "attempt_seconds", "dns_seconds", "poll_seconds"):
+            if getattr(self, name) <= 0:
+                raise Misconfigured(f"{PREFIX}{name.upper()} must be greater than 0")
+        if not 0 <= self.retry_jitter <= 10:
+            raise Misconfigured(f"{PREFIX}RETRY_JITTER must lie between 0 and 10")
+        if self.connect_seconds > self.attempt_seconds:
+            raise Misconfigured(f"{PREFIX}CONNECT_SECONDS must not exceed {PREFIX}ATTEMPT_SECONDS")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise Misconfigured(f"{PREFIX}LOG_LEVEL must be debug, info, warning or error")
+        if ":" not in self.listen or not self.listen.rpartition(":")[2].isdigit():
+            raise Misconfigured(f"{PREFIX}LISTEN must be host:port")
+
+    @property
+    def lease_ms(self) -> int:
+        """Twice the hard deadline plus slack, so that a live worker always ends its attempt before its lease does."""
+        return int((2 * self.attempt_seconds + 10) * 1000)
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://{self.listen}").rstrip("/")
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir)
+
+    def replace(self, **changes: Any) -> Settings:
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def describe(cls) -> Iterator[tuple[str, str, str]]:
+        """(variable, default as it would be written, doc) of every setting, in order."""
+        for f in fields(cls):
+            default = f.default
+            text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower() if isinstance(default, bool) else str(default)
+            yield PREFIX + f.name.upper(), text, f.metadata["doc"]
+
+
+def _type_of(f: dataclasses.Field[Any]) -> Any:
+    """The field's type, from its default: annotations are strings here."""
+    if isinstance(f.default, tuple):
+        return tuple[int, ...] if f.name in ("retry_delays_seconds", "allow_ports") else tuple[str, ...]
+    return type(f.default)

@@ -1,0 +1,290 @@
+"""The nouns: frozen, slotted values that every room shares. No I/O, no clock, no chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Instant: TypeAlias = int
+"""Milliseconds since 1970-01-01T00:00:00Z. Names end in `_at`; durations carry their unit (`_ms`, `_us`, `_seconds`)."""
+
+
+class AuthMethod(StrEnum):
+    BEARER_TOKEN = "bearer_token"
+    MTLS = "mtls"
+
+
+class DeliveryState(StrEnum):
+    """`held`: the webhook is pending or paused. `queued`: has a `due_at`; with a live lease it is in flight."""
+
+    HELD = "held"
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class FailureReason(StrEnum):
+    """Why a delivery ended without being received."""
+
+    EXHAUSTED = "exhausted"  # every attempt of the schedule was made
+    EXPIRED = "expired"  # the event grew older than the retry window
+    WEBHOOK_DELETED = "webhook_deleted"
+
+
+class AttemptKind(StrEnum):
+    DELIVERY = "delivery"
+    VERIFICATION = "verification"
+    TEST = "test"
+
+
+class Phase(StrEnum):
+    """How far a request had come when it ended."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    REQUEST = "request"
+    HEADERS = "headers"
+    BODY = "body"
+
+
+class Reason(StrEnum):
+    """Why a request brought no usable answer: a closed list, each with a sentence and a remedy in `rules/diagnosis.py`."""
+
+    URL_REFUSED = "url_refused"  # the URL itself breaks the policy
+    ADDRESS_REFUSED = "address_refused"  # it resolves to an address that we never connect to
+    DNS_ERROR = "dns_error"  # NXDOMAIN, SERVFAIL, unreadable answer
+    DNS_EMPTY = "dns_empty"  # the name exists but has no A or AAAA record
+    DNS_TIMEOUT = "dns_timeout"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECT_FAILED = "connect_failed"  # no route, network unreachable
+    TLS_CERTIFICATE = "tls_certificate"  # expired, unknown issuer, wrong name
+    TLS_PROTOCOL = "tls_protocol"  # no common version, or not TLS at all
+    TLS_ALERT = "tls_alert"  # the receiver refused the handshake
+    TLS_TIMEOUT = "tls_timeout"
+    TIMEOUT = "timeout"  # connected, but no complete answer in time: it may have been processed
+    RESET = "reset"  # the connection ended before a complete header section
+    PROTOCOL_ERROR = "protocol_error"  # the answer is not HTTP/1.1
+    HEADERS_TOO_LARGE = "headers_too_large"
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"  # our own key could not be decrypted: nothing was sent
+    WORKER_LOST = "worker_lost"  # our process died during the request: outcome unknown
+    INTERRUPTED = "interrupted"  # our process was told to stop during the request
+    INTERNAL = "internal"  # a defect of ours
+
+
+class Echo(StrEnum):
+    """What a verification's answer was worth."""
+
+    MATCHED = "matched"
+    TRUSTED_HOST = "trusted_host"  # webhook.site: no challenge is sent
+    WRONG_STATUS = "wrong_status"
+    NOT_JSON = "not_json"
+    NO_CHALLENGE = "no_challenge"
+    MISMATCH = "mismatch"
+    SUPERSEDED = "superseded"  # a newer challenge, another URL, or the webhook is gone
+    NO_ANSWER = "no_answer"  # see the attempt's reason
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    name: str
+    enterprise: bool
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret as it is stored: ciphertext with the id of its master key in front. `repr` shows neither."""
+
+    blob: bytes
+
+    def __repr__(self) -> str:
+        return f"Sealed({len(self.blob)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSecret:
+    """One of an account's up to two live API secrets."""
+
+    account_id: str
+    id: str
+    sealed: Sealed
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherKey:
+    """Who may publish. `account_id` None: for every account. The key itself is never stored, only its SHA-256."""
+
+    id: str
+    name: str
+    account_id: str | None
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What a customer registered. `url_version` rises with each change of `url`; what was proven is a version, not a name."""
+
+    account_id: str
+    id: str
+    name: str
+    url: str
+    url_version: int
+    auth_method: AuthMethod
+    subscribed_events: tuple[str, ...]
+    created_at: Instant
+    verified_at: Instant | None = None
+    paused_at: Instant | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verified_at is not None
+
+    @property
+    def status(self) -> str:
+        return "verified" if self.is_verified else "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An accepted event on its way to the store. `payload`: the whole CloudEvent as it will be sent, byte for byte, every time."""
+
+    account_id: str
+    id: str
+    type: str
+    time_at: Instant
+    accepted_at: Instant
+    expires_at: Instant  # time_at + the retry window
+    payload: bytes
+    fingerprint: bytes  # SHA-256 of what the publisher said: same id + same fingerprint is a repeat
+    batch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What became of one published event, after the commit."""
+
+    id: str
+    deliveries: int
+    duplicate: bool = False
+    conflict: bool = False  # the id is taken by an event with other content: nothing was kept
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours until `lease_until`. Carries all that the attempt needs; `number` is already taken."""
+
+    delivery_id: int
+    account_id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    number: int  # of this attempt, from 1
+    lease: bytes
+    lease_until: Instant
+    started_at: Instant
+    time_at: Instant
+    expires_at: Instant
+    url: str
+    url_version: int
+    auth_method: AuthMethod
+    credential_id: str | None
+    credential: Sealed | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Microseconds from the start of the attempt's phases. None: the phase was not reached, or (connect, tls) a warm connection served."""
+
+    dns_us: int | None = None
+    connect_us: int | None = None
+    tls_us: int | None = None
+    first_byte_us: int | None = None
+    total_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is known of one request on the wire, whatever came of it."""
+
+    timings: Timings = Timings()
+    remote_address: str | None = None
+    tls_version: str | None = None
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A complete header section arrived in time. Headers and body are the receiver's bytes, capped, never decoded."""
+
+    status: int
+    headers: bytes = b""
+    body: bytes = b""
+    truncated: bool = False
+    body_error: str | None = None  # the status stands even if the body then broke
+    exchange: Exchange = Exchange()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No complete answer. `detail` is ours, bounded, safe to show to the customer."""
+
+    reason: Reason
+    detail: str = ""
+    phase: Phase = Phase.CONNECT
+    exchange: Exchange = Exchange()
+
+
+Outcome: TypeAlias = Answered | Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    why: FailureReason
+
+
+Verdict: TypeAlias = Delivered | RetryAt | GaveUp
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request and its outcome, as it stands in the log."""
+
+    account_id: str
+    webhook_id: str
+    kind: AttemptKind
+    number: int
+    started_at: Instant
+    outcome: Outcome
+    delivery_id: int | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    url: str = ""
+    credential_id: str | None = None
+    next_attempt_at: Instant | None = None
+    echo: Echo | None = None  # verifications only
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A claim with what came of it: the store settles the delivery and writes the attempt, both or neither."""
+
+    claim: Claim
+    attempt: Attempt
+    verdict: Verdict
