@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeAlias
 
-from gridhook.model import Outcome
+from gridhook.model import Outcome, Unreachable
 from gridhook.rules.addresses import Target
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -53,6 +53,14 @@ Done: TypeAlias = Callable[[Outcome], None]
 
 class Transport(Protocol):
     """Vets, then sends. Nothing raises: whatever happens is an Outcome."""
+
+    def parse(self, url: str) -> Target:
+        """The URL under this process's address policy; raises `Invalid("url", ...)`."""
+        ...
+
+    async def vet(self, target: Target) -> Unreachable | None:
+        """Resolve and judge without sending anything: None when every address is allowed."""
+        ...
 
     def submit(self, outgoing: Outgoing, done: Done) -> None:
         """Start the request; call `done` once, on the event loop's thread. Must be called on the event loop's thread."""

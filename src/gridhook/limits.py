@@ -1,0 +1,58 @@
+"""Small in-memory bounds: a cache that forgets by time, and a budget per key and period. Per process."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class TimedCache(Generic[T]):
+    """Keeps values for `seconds`, at most `size` of them, oldest out first."""
+
+    def __init__(self, seconds: float, size: int = 10_000) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
+
+    def get(self, key: str) -> T | None:
+        kept = self._kept.get(key)
+        if kept is None or kept[0] < time.monotonic():
+            return None
+        return kept[1]
+
+    def put(self, key: str, value: T) -> None:
+        self._kept[key] = (time.monotonic() + self._seconds, value)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+class Budget:
+    """At most `count` per key in any `seconds` (a token bucket that refills evenly)."""
+
+    def __init__(self, count: int, seconds: float, size: int = 10_000) -> None:
+        self._count = count
+        self._rate = count / seconds
+        self._size = size
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str, now: float) -> float:
+        """0.0 when one was taken; else the seconds until one is free. `now`: monotonic seconds."""
+        tokens, at = self._buckets.get(key, (float(self._count), now))
+        tokens = min(float(self._count), tokens + (now - at) * self._rate)
+        if tokens < 1:
+            return (1 - tokens) / self._rate
+        self._buckets[key] = (tokens - 1, now)
+        self._buckets.move_to_end(key)
+        while len(self._buckets) > self._size:
+            self._buckets.popitem(last=False)
+        return 0.0
