@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Protocol
 
 from gridhook.model import Instant
@@ -20,10 +19,3 @@ class SystemClock:
 
     def now(self) -> Instant:
         return time.time_ns() // 1_000_000
-
-
-def rfc3339(at: Instant) -> str:
-    """`2026-11-22T10:00:00Z`, with three decimals only when they are not zero."""
-    whole, millis = divmod(at, 1000)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
