@@ -125,6 +125,10 @@ class Settings:
         return int((2 * self.attempt_seconds + 10) * 1000)
 
     @property
+    def database_kind(self) -> str:
+        return "postgresql" if self.database_url.startswith(("postgresql:", "postgres:")) else "sqlite"
+
+    @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.listen}").rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Small in-memory bounds: a cache that forgets by time, and a budget per key and period. Per process."""
+"""Small in-memory bounds: caches that forget by count or by time, and a budget per key and period. Per process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """The last `size` values that were put; a hit costs one dictionary look-up, the oldest written goes first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: dict[str, T] = {}
+        self.get = self._kept.get
+
+    def put(self, key: str, value: T) -> None:
+        if len(self._kept) >= self._size:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = value
 
 
 class TimedCache(Generic[T]):

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     CREDENTIAL_UNAVAILABLE = "credential_unavailable"  # our own key could not be decrypted: nothing was sent
     WORKER_LOST = "worker_lost"  # our process died during the request: outcome unknown
     INTERRUPTED = "interrupted"  # our process was told to stop during the request
+    NOT_SENT = "not_sent"  # nothing had to be sent: the host is trusted without a handshake
     INTERNAL = "internal"  # a defect of ours
 
 

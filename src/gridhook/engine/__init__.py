@@ -1,0 +1,89 @@
+"""Engine moves: claims what is due, sends it, judges, records; runs handshakes; lets go what was held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from gridhook.config import Settings
+from gridhook.engine.delivery import Deliverer
+from gridhook.engine.dispatcher import Dispatcher
+from gridhook.engine.janitor import Janitor
+from gridhook.engine.slots import Slots
+from gridhook.engine.verification import Verifier
+from gridhook.model import Claim
+from gridhook.store.promises import Store
+from gridhook.telemetry import Log
+from gridhook.transport.wire import Transport
+from gridhook.vault import Vault
+
+
+class Engine:
+    """Everything that runs without being asked. Built around an open store and a started transport."""
+
+    def __init__(self, *, store: Store, transport: Transport, vault: Vault, settings: Settings, log: Log) -> None:
+        self._store = store
+        self._transport = transport
+        self._settings = settings
+        self._log = log
+        self.slots = Slots(total=settings.slots, account=settings.account_slots, webhook=settings.webhook_slots)
+        deliverer = Deliverer(transport=transport, vault=vault, clock=store.clock, settings=settings)
+        self.dispatcher = Dispatcher(store=store, deliverer=deliverer, slots=self.slots, settings=settings, log=log)
+        self.verifier = Verifier(store=store, transport=transport, settings=settings, log=log, verified=self._became_verified)
+        self.janitor = Janitor(store=store, log=log)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.reserve = self.dispatcher.reserve
+        self.give_back = self.dispatcher.give_back
+
+    def start(self) -> None:
+        for name, run in (("dispatcher", self.dispatcher.run), ("janitor", self.janitor.run)):
+            task = asyncio.ensure_future(run())
+            task.set_name(name)
+            task.add_done_callback(self._died)
+            self._tasks[name] = task
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        self.dispatcher.take(claims)
+
+    def announce(self, lanes: Sequence[tuple[str, str]]) -> None:
+        self.dispatcher.announce(lanes)
+
+    def start_verification(self, account_id: str, webhook_id: str) -> None:
+        self.verifier.start(account_id, webhook_id)
+
+    def _became_verified(self, account_id: str, webhook_id: str) -> None:
+        self.dispatcher.announce([(account_id, webhook_id)])
+        self.janitor.hurry()
+
+    def parts(self) -> dict[str, bool]:
+        """Which parts are alive, by name: what /readyz shows."""
+        return {
+            "writer": self._store.is_alive(),
+            "sender": self._transport.is_alive(),
+            "dispatcher": not self._tasks["dispatcher"].done() and self.dispatcher.is_alive() if self._tasks else False,
+            "janitor": not self._tasks["janitor"].done() if self._tasks else False,
+        }
+
+    def is_alive(self) -> bool:
+        return all(self.parts().values())
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error(f"the {task.get_name()} died of a defect; /readyz is red, restart this process", error=repr(task.exception()))
+
+    async def close(self) -> None:
+        """Stop claiming, finish what is in flight within the deadline, hand the rest back uncounted."""
+        self.dispatcher.stop_claiming()
+        dispatcher = self._tasks.get("dispatcher")
+        if dispatcher is not None:
+            await asyncio.gather(dispatcher, return_exceptions=True)
+        await self.verifier.close()
+        finished = await self.dispatcher.wait_idle(self._settings.drain_seconds)
+        # What still runs ends `interrupted`, is recorded, and goes back to the queue with its number.
+        await self._transport.close()
+        if not finished:
+            await self.dispatcher.wait_idle(5.0)
+        await self.dispatcher.recorder.drain()
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)

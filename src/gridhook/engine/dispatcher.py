@@ -1,0 +1,212 @@
+"""Which delivery goes out next: finds lanes with due rows, claims what there are free slots for, hands claims to the sender."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections.abc import Sequence
+
+from gridhook.config import Settings
+from gridhook.engine.delivery import Deliverer
+from gridhook.engine.recorder import Recorder
+from gridhook.engine.slots import Slots
+from gridhook.errors import GridhookError
+from gridhook.model import Answered, Claim, Finished, GaveUp, Instant, RetryAt
+from gridhook.store.promises import Store, Want
+from gridhook.telemetry import Log
+
+LANES_PER_CLAIM = 64  # lanes asked about in one transaction
+LANES_PER_LOOK = 1000  # lanes read per look at the database
+HELD_BY_OTHERS_MS = 50
+UNRECORDED_LIMIT = 4096  # finished attempts that may wait for the disk before nothing more is sent
+
+LaneKey = tuple[str, str]  # (account_id, webhook_id)
+
+
+class Dispatcher:
+    """Runs on the event loop. The database is the queue; what is kept here are hints of when to look at which lane."""
+
+    def __init__(self, *, store: Store, deliverer: Deliverer, slots: Slots, settings: Settings, log: Log) -> None:
+        self._store = store
+        self._deliverer = deliverer
+        self._slots = slots
+        self._settings = settings
+        self._log = log
+        self.recorder = Recorder(store, log, self._settled)
+        self._due: dict[LaneKey, Instant] = {}
+        self._heap: list[tuple[Instant, LaneKey]] = []
+        self._waiting_lanes: dict[LaneKey, None] = {}  # due, but without a free slot when last looked at
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._slow_us = settings.attempt_seconds * 1_000_000 / 2
+        self._cursor: LaneKey | None = None
+        self._next_look = 0.0
+        self._stopping = False
+        self._ticked = time.monotonic()
+        self.in_flight = 0
+
+    # --- what others call ---------------------------------------------------------------------------------------
+
+    def reserve(self, account_id: str, webhook_id: str) -> bool:
+        """A slot for a delivery that is about to be born leased. Called on the store's writer thread."""
+        return self.recorder.waiting < UNRECORDED_LIMIT and self._slots.reserve(account_id, webhook_id)
+
+    def give_back(self, account_id: str, webhook_id: str) -> None:
+        """The opposite of `reserve`, when the transaction did not come to be."""
+        self._slots.give_back(account_id, webhook_id)
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Send what is claimed. Each claim holds a slot already."""
+        if claims:
+            self.in_flight += len(claims)
+            self._idle.clear()
+            for claim in claims:
+                self._deliverer.attempt(claim, self._finished)
+
+    def announce(self, lanes: Sequence[LaneKey]) -> None:
+        """These lanes hold rows that are due now."""
+        now = self._store.clock.now()
+        for lane in lanes:
+            self._note(lane, now)
+        if lanes:
+            self._wake.set()
+
+    def is_alive(self) -> bool:
+        return time.monotonic() - self._ticked < 10 + 5 * self._settings.poll_seconds
+
+    # --- what becomes of a claim --------------------------------------------------------------------------------
+
+    def _finished(self, finished: Finished) -> None:
+        claim = finished.claim
+        outcome = finished.attempt.outcome
+        in_time = isinstance(outcome, Answered) and outcome.exchange.timings.total_us < self._slow_us
+        self._slots.finish(claim.account_id, claim.webhook_id, answered=in_time)
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
+        if self._waiting_lanes:
+            self._wake.set()
+        self.recorder.add(finished)
+
+    def _settled(self, finished: Finished, kept: bool) -> None:
+        if kept and isinstance(finished.verdict, RetryAt):
+            self._note((finished.claim.account_id, finished.claim.webhook_id), finished.verdict.at)
+        elif kept and isinstance(finished.verdict, GaveUp):
+            self._log.warning(
+                "delivery failed for good",
+                account_id=finished.claim.account_id,
+                webhook_id=finished.claim.webhook_id,
+                event_id=finished.claim.event_id,
+                why=finished.verdict.why.value,
+            )
+
+    def _note(self, lane: LaneKey, at: Instant) -> None:
+        known = self._due.get(lane)
+        if known is None or at < known:
+            self._due[lane] = at
+            heapq.heappush(self._heap, (at, lane))
+            if self._heap[0][1] == lane:
+                self._wake.set()
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop`. A failing database slows it down, and never ends it."""
+        pause = 0.1
+        while not self._stopping:
+            self._ticked = time.monotonic()
+            try:
+                if self._ticked >= self._next_look:
+                    await self._look()
+                if not await self._claim():
+                    await self._sleep()
+                pause = 0.1
+            except GridhookError as trouble:
+                self._log.warning("the dispatcher waits for the database", error=str(trouble))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def _look(self) -> None:
+        """Read from the database which lanes hold queued rows: ours of a former life, other processes', expired leases."""
+        lanes = await self._store.lanes(now=self._store.clock.now(), limit=LANES_PER_LOOK, after=self._cursor)
+        for lane in lanes:
+            self._note((lane.account_id, lane.webhook_id), lane.due_at)
+        full = len(lanes) == LANES_PER_LOOK
+        self._cursor = (lanes[-1].account_id, lanes[-1].webhook_id) if full else None
+        # A full page means that there are more lanes: read on at once, but let claims go between.
+        self._next_look = time.monotonic() + (0.0 if full else self._settings.poll_seconds)
+
+    async def _claim(self) -> bool:
+        """One round over the lanes that are due; False when there was nothing to ask for."""
+        now = self._store.clock.now()
+        while self._heap and self._heap[0][0] <= now:
+            at, lane = heapq.heappop(self._heap)
+            if self._due.get(lane) == at:
+                self._waiting_lanes[lane] = None
+        if self.recorder.waiting >= UNRECORDED_LIMIT:
+            return False
+        wants: list[Want] = []
+        for lane in list(self._waiting_lanes):
+            if len(wants) == LANES_PER_CLAIM:
+                break
+            count = self._slots.take(*lane, self._settings.webhook_slots)
+            if count:
+                # To the end of the line: a lane that was served waits until the others were.
+                del self._waiting_lanes[lane]
+                self._due.pop(lane, None)
+                wants.append(Want(*lane, count))
+        if not wants:
+            return False
+        try:
+            claimed = await self._store.claim(wants, lease_ms=self._settings.lease_ms, now=now)
+        except BaseException:
+            for want in wants:
+                self._slots.give_back(want.account_id, want.webhook_id, want.limit)
+                self._note((want.account_id, want.webhook_id), now)
+            raise
+        self._return_unused(wants, claimed.claims)
+        served = {claim.webhook_id for claim in claimed.claims}
+        for left in claimed.lanes:
+            # Due, yet not to be had: another process holds the rows for a moment. Do not spin on it.
+            at = left.due_at if left.webhook_id in served else max(left.due_at, now + HELD_BY_OTHERS_MS)
+            self._note((left.account_id, left.webhook_id), at)
+        self.take(claimed.claims)
+        return True
+
+    def _return_unused(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
+        used: dict[str, int] = {}
+        for claim in claims:
+            used[claim.webhook_id] = used.get(claim.webhook_id, 0) + 1
+        for want in wants:
+            unused = want.limit - used.get(want.webhook_id, 0)
+            if unused:
+                self._slots.give_back(want.account_id, want.webhook_id, unused)
+
+    async def _sleep(self) -> None:
+        now = self._store.clock.now()
+        until_due = (self._heap[0][0] - now) / 1000 if self._heap else self._settings.poll_seconds
+        until_look = self._next_look - time.monotonic()
+        seconds = max(0.0, min(until_due, until_look, self._settings.poll_seconds))
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def stop_claiming(self) -> None:
+        """No new claim after this: neither from the queue nor born leased."""
+        self._stopping = True
+        self._slots.accepting = False
+        self._wake.set()
+
+    async def wait_idle(self, seconds: float) -> bool:
+        """True when nothing is in flight any more within `seconds`."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,102 @@
+"""How much may be in flight: one process's slots, shared out by account and by webhook. Safe to call from any thread."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+FIRST_LIMIT = 16  # slots of a lane that has not answered yet
+SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
+REMEMBERED_LANES = 50_000
+
+
+@dataclass(slots=True)
+class _Lane:
+    limit: int
+    answers: bool = False  # the last request was answered in good time
+    in_flight: int = 0
+    suspect: int = 0  # of these, taken while the lane did not answer
+
+
+class Slots:
+    """Counts requests in flight.
+
+    A lane (one webhook) starts with a few slots; each answer gives it one more, up to `webhook`; each request that brings none,
+    or brings it late, halves them, down to one probe. Lanes that do not answer share at most half of all slots, however many they
+    are. So dead receivers cost a bounded part of the process, and one that answers finds room.
+    """
+
+    def __init__(self, *, total: int, account: int, webhook: int) -> None:
+        self.total = total
+        self.account = account
+        self.webhook = webhook
+        self.in_flight = 0
+        self.accepting = True
+        self._suspects = 0
+        self._suspect_share = max(1, int(total * SUSPECT_SHARE))
+        self._lock = threading.Lock()
+        self._accounts: dict[str, int] = {}
+        self._lanes: dict[str, _Lane] = {}
+
+    def reserve(self, account_id: str, webhook_id: str) -> bool:
+        """Take one slot, if the process, the account and the lane each have one."""
+        return self.take(account_id, webhook_id, 1) == 1
+
+    def take(self, account_id: str, webhook_id: str, wanted: int) -> int:
+        """Take up to `wanted` slots; how many were had."""
+        with self._lock:
+            if not self.accepting:
+                return 0
+            lane = self._lanes.get(webhook_id)
+            if lane is None:
+                lane = self._new_lane(webhook_id)
+            account = self._accounts.get(account_id, 0)
+            free = min(wanted, self.total - self.in_flight, self.account - account, lane.limit - lane.in_flight)
+            if not lane.answers:
+                free = min(free, self._suspect_share - self._suspects)
+            if free <= 0:
+                return 0
+            if not lane.answers:
+                lane.suspect += free
+                self._suspects += free
+            lane.in_flight += free
+            self.in_flight += free
+            self._accounts[account_id] = account + free
+            return free
+
+    def give_back(self, account_id: str, webhook_id: str, count: int = 1) -> None:
+        with self._lock:
+            self._give_back(account_id, webhook_id, count)
+
+    def finish(self, account_id: str, webhook_id: str, *, answered: bool) -> None:
+        """Give one slot back and adapt the lane's limit to what came of it. answered: in good time, whatever the status."""
+        with self._lock:
+            self._give_back(account_id, webhook_id, 1)
+            lane = self._lanes.get(webhook_id)
+            if lane is None:
+                lane = self._new_lane(webhook_id)
+            lane.answers = answered
+            lane.limit = min(self.webhook, lane.limit + 1) if answered else max(1, lane.limit // 2)
+
+    def limit(self, webhook_id: str) -> int:
+        lane = self._lanes.get(webhook_id)
+        return lane.limit if lane else min(FIRST_LIMIT, self.webhook)
+
+    def _give_back(self, account_id: str, webhook_id: str, count: int) -> None:
+        self.in_flight -= count
+        lane = self._lanes[webhook_id]
+        lane.in_flight -= count
+        suspect = min(count, lane.suspect)
+        lane.suspect -= suspect
+        self._suspects -= suspect
+        left = self._accounts[account_id] - count
+        if left:
+            self._accounts[account_id] = left
+        else:
+            del self._accounts[account_id]
+
+    def _new_lane(self, webhook_id: str) -> _Lane:
+        if len(self._lanes) >= REMEMBERED_LANES:
+            self._lanes = {key: lane for key, lane in self._lanes.items() if lane.in_flight}
+        lane = self._lanes[webhook_id] = _Lane(min(FIRST_LIMIT, self.webhook))
+        return lane

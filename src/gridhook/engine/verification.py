@@ -1,0 +1,99 @@
+"""The handshake: proves that a webhook's owner owns its URL, before anything else is ever sent there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as chance
+from collections.abc import Callable
+from typing import TypeAlias
+
+from gridhook.config import Settings
+from gridhook.errors import Invalid, NotFound, Unavailable
+from gridhook.model import Attempt, AttemptKind, Echo, Outcome, Phase, Reason, Unreachable
+from gridhook.rules import challenge as rules
+from gridhook.store.promises import Challenge, Store
+from gridhook.telemetry import Log
+from gridhook.transport.wire import Limits, Outgoing, Transport
+
+# "The verification request uses a 2-second connect timeout and a 3-second read timeout, and it does not follow redirects."
+# AccessGrid webhook guide, "Tight timeouts". Two clocks: the second starts when the connection stands.
+LIMITS = Limits(connect_seconds=2.0, read_seconds=3.0, total_seconds=5.0, body_kept_bytes=64 * 1024)
+
+AT_ONCE = 64  # handshakes in flight; they have slots of their own, so that deliveries can neither delay nor be delayed
+
+Verified: TypeAlias = Callable[[str, str], None]
+"""(account_id, webhook_id): what is to happen once a webhook became verified."""
+
+
+class Verifier:
+    def __init__(self, *, store: Store, transport: Transport, settings: Settings, log: Log, verified: Verified) -> None:
+        self._store = store
+        self._transport = transport
+        self._settings = settings
+        self._log = log
+        self._verified = verified
+        self._running: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    def start(self, account_id: str, webhook_id: str) -> None:
+        """Make a handshake, by itself; its result is in the log and in the webhook's status."""
+        task = asyncio.ensure_future(self._run(account_id, webhook_id))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, account_id: str, webhook_id: str) -> None:
+        async with self._places:
+            try:
+                await self.verify(account_id, webhook_id)
+            except NotFound:
+                pass  # deleted meanwhile: nobody is waiting for this
+            except Unavailable as trouble:
+                self._log.error("a handshake could not be recorded; ask for it again", webhook_id=webhook_id, error=str(trouble))
+            except Exception as defect:
+                self._log.error("a handshake failed by a defect of ours", webhook_id=webhook_id, error=repr(defect))
+
+    async def verify(self, account_id: str, webhook_id: str) -> bool:
+        """One handshake from issue to verdict. True when it verified the webhook."""
+        now = self._store.clock.now()
+        challenge = await self._store.issue_challenge(account_id, webhook_id, chance.token_hex(16), now=now)
+        token = rules.new_token(chance.token_bytes(rules.TOKEN_BYTES))
+        started_at = self._store.clock.now()
+        outcome, echo = await self._exchange(challenge, token)
+        attempt = Attempt(
+            account_id=account_id,
+            webhook_id=webhook_id,
+            kind=AttemptKind.VERIFICATION,
+            number=1,
+            started_at=started_at,
+            outcome=outcome,
+            url=challenge.url,
+            echo=echo,
+        )
+        matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
+        verified = await self._store.settle_challenge(challenge, attempt, matched=matched, now=self._store.clock.now())
+        self._log.verification(attempt, verified)
+        if verified:
+            self._verified(account_id, webhook_id)
+        return verified
+
+    async def _exchange(self, challenge: Challenge, token: str) -> tuple[Outcome, Echo]:
+        try:
+            target = self._transport.parse(challenge.url)
+        except Invalid as refusal:
+            return Unreachable(Reason.URL_REFUSED, refusal.message, Phase.DNS), Echo.NO_ANSWER
+        if rules.is_trusted_host(target.host, self._settings.trusted_hosts):
+            refused = await self._transport.vet(target)
+            if refused is not None:
+                return refused, Echo.NO_ANSWER
+            return Unreachable(Reason.NOT_SENT, "this host is trusted: no challenge was sent", Phase.DNS), Echo.TRUSTED_HOST
+        headers, body = rules.request_parts(token)
+        outcome = await self._transport.send(Outgoing(target=target, headers=headers, body=body, limits=LIMITS))
+        return outcome, rules.judge_echo(outcome, token)
+
+    async def close(self) -> None:
+        """Ends what still runs; the webhooks stay pending, and the handshake can be asked for again."""
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
