@@ -28,7 +28,7 @@ class Gridhook:
         self.settings = settings
         self.log = log or Log(level=settings.log_level)
         # The key before the database: a database sealed under a key that nobody has is of no use.
-        self.vault = Vault.load(settings, create=not settings.database_url)
+        self.vault = Vault.load(settings, create=settings.database_kind == "sqlite")
         self.store: Store = open_store(settings, clock=clock)
         self.transport = open_transport(settings)
         self.engine = Engine(store=self.store, transport=self.transport, vault=self.vault, settings=settings, log=self.log)

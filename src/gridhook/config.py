@@ -136,6 +136,10 @@ class Settings:
     def data_path(self) -> Path:
         return Path(self.data_dir)
 
+    def environment(self) -> dict[str, str]:
+        """The variables that make another process run with these settings; those that have their default are left out."""
+        return {PREFIX + f.name.upper(): _as_text(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default}
+
     def replace(self, **changes: Any) -> Settings:
         return dataclasses.replace(self, **changes)
 
@@ -143,9 +147,13 @@ class Settings:
     def describe(cls) -> Iterator[tuple[str, str, str]]:
         """(variable, default as it would be written, doc) of every setting, in order."""
         for f in fields(cls):
-            default = f.default
-            text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower() if isinstance(default, bool) else str(default)
-            yield PREFIX + f.name.upper(), text, f.metadata["doc"]
+            yield PREFIX + f.name.upper(), _as_text(f.default), f.metadata["doc"]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _type_of(f: dataclasses.Field[Any]) -> Any:

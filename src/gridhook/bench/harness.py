@@ -1,0 +1,236 @@
+"""The processes of a bench run: a server on a fresh database, a receiver, publishers; and what each of them used."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gridhook.app import offline
+from gridhook.bench.publisher import Sent
+from gridhook.config import Settings
+from gridhook.rules.catalogue import catalogue
+
+EVENT_TYPE = "ag.access_pass.issued"
+START_SECONDS = 30.0
+
+
+@dataclass
+class Process:
+    """A child whose memory and CPU are read from /proc while it runs."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    peak_rss: int = 0
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def sample(self) -> int:
+        """Resident bytes now; the peak is kept."""
+        try:
+            rss = int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except FileNotFoundError:
+            return 0
+        self.peak_rss = max(self.peak_rss, rss)
+        return rss
+
+    def stop(self) -> int:
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+        try:
+            return self.popen.wait(60)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait()
+
+
+@dataclass
+class Rig:
+    """A running server with one account, one publisher key and one receiver."""
+
+    directory: Path
+    server: Process
+    receiver: Process
+    server_port: int
+    receiver_port: int
+    account: str
+    secret: str
+    key: str
+    settings: Settings
+    webhooks: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    # --- the receiver -------------------------------------------------------------------------------------------
+
+    def control(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/-/{path}", timeout=30) as answer:
+            said: dict[str, Any] = json.load(answer)
+            return said
+
+    # --- the server ---------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A signed call of the console API."""
+        payload = json.dumps(body).encode() if body is not None else b"{}"
+        query = "" if body is not None else "?sig_payload=%7B%7D"
+        signature = hmac.new(self.secret.encode(), base64.b64encode(payload), hashlib.sha256).hexdigest()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.server_port}{path}{query}",
+            method=method,
+            data=payload if body is not None else None,
+            headers={"X-ACCT-ID": self.account, "X-PAYLOAD-SIG": signature, "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+            said: dict[str, Any] = json.loads(text) if text else {}
+            return said
+
+    def add_webhook(self) -> str:
+        webhook = self.call(
+            "POST",
+            "/v1/console/webhooks",
+            {"name": "bench", "url": f"http://127.0.0.1:{self.receiver_port}/hook", "subscribed_events": [EVENT_TYPE]},
+        )
+        self.webhooks.append(webhook["id"])
+        return str(webhook["id"])
+
+    def wait_verified(self, webhook_id: str) -> None:
+        wait_for(lambda: bool(self.call("GET", f"/v1/console/webhooks/{webhook_id}")["status"] == "verified"), START_SECONDS, "verification")
+
+    def publish(self, name: str, during: Callable[[], None] | None = None, **plan: Any) -> Sent:
+        """Run one publisher process to its end."""
+        path, result = self.directory / f"{name}.plan", self.directory / f"{name}.sent"
+        said = {
+            "host": "127.0.0.1",
+            "port": self.server_port,
+            "account": self.account,
+            "key": self.key,
+            "prefix": f"{name}-",
+            "type": EVENT_TYPE,
+            "data": example_data(),
+            "result": str(result),
+        } | plan
+        path.write_bytes(msgspec.json.encode(said))
+        with subprocess.Popen([sys.executable, "-m", "gridhook.bench.publisher", str(path)]) as popen:
+            while popen.poll() is None:
+                if during is not None:
+                    during()
+                time.sleep(0.05)
+            if popen.returncode:
+                raise RuntimeError(f"the publisher of {name} ended with {popen.returncode}")
+        return msgspec.json.decode(result.read_bytes(), type=Sent)
+
+    def wait_received(self, count: int, seconds: float, during: Callable[[int], None] | None = None) -> int:
+        """Wait until the receiver has `count` different ids, or nothing more comes for `seconds`; how many it has."""
+        last, since = -1, time.monotonic()
+        while True:
+            received = int(self.control("stats")["received"])
+            if during is not None:
+                during(received)
+            if received >= count:
+                return received
+            if received != last:
+                last, since = received, time.monotonic()
+            elif time.monotonic() - since > seconds:
+                return received
+            time.sleep(0.02)
+
+
+def example_data() -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(catalogue()[EVENT_TYPE].example))
+
+
+def wait_for(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} did not come within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def rig(directory: Path, database_url: str = "", **changes: Any) -> Iterator[Rig]:
+    """A rig in `directory`, on SQLite there or on `database_url`. `changes`: settings of the server."""
+    import asyncio
+
+    settings = Settings(
+        data_dir=str(directory / "data"),
+        database_url=database_url,
+        listen=f"127.0.0.1:{free_port()}",
+        allow_networks=("127.0.0.1/32",),
+        master_key_file=str(directory / "master.key"),
+        **changes,
+    )
+
+    async def prepare() -> tuple[str, str, str]:
+        async with offline(settings) as service:
+            account, secret = await service.create_account("bench")
+            key = await service.create_publisher_key("bench")
+            return account.id, secret.text, key.text
+
+    if database_url:
+        from gridhook.vault import make_key_file
+
+        make_key_file(directory / "master.key")
+    account, secret, key = asyncio.run(prepare())
+    receiver = subprocess.Popen([sys.executable, "-m", "gridhook.bench.receiver", "0"], stdout=subprocess.PIPE)
+    assert receiver.stdout is not None
+    receiver_port = int(receiver.stdout.readline())
+    log = (directory / "server.log").open("wb")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRIDHOOK_")} | settings.environment()
+    server = subprocess.Popen([sys.executable, "-m", "gridhook", "serve"], env=environment, stdout=log, stderr=log)
+    made = Rig(
+        directory,
+        Process("server", server),
+        Process("receiver", receiver),
+        int(settings.listen.rpartition(":")[2]),
+        receiver_port,
+        account,
+        secret,
+        key,
+        settings,
+    )
+
+    def ready() -> bool:
+        if server.poll() is not None:
+            raise RuntimeError("the server ended: " + (directory / "server.log").read_text()[-2000:])
+        try:
+            with urllib.request.urlopen(f"http://{settings.listen}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    try:
+        wait_for(ready, START_SECONDS, "the server")
+        yield made
+    finally:
+        made.server.stop()
+        receiver.kill()
+        receiver.wait()
+        receiver.stdout.close()
+        log.close()

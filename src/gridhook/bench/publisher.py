@@ -1,0 +1,151 @@
+"""The bench's load: connections that each have one publish in flight, as fast as answered or at a steady rate.
+
+`python -m gridhook.bench.publisher PLAN.json` writes what it sent, and when, to the plan's `result` file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httptools
+import msgspec
+import uvloop
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    host: str
+    port: int
+    account: str
+    key: str
+    prefix: str  # of the ids
+    data: msgspec.Raw  # the events' data
+    type: str
+    connections: int = 64
+    batch: int = 1
+    seconds: float = 10.0
+    events: int = 0  # stop after so many; 0: only by time
+    rate: float = 0.0  # events per second; 0: as fast as answered
+    result: str
+
+
+class Sent(msgspec.Struct):
+    """ids accepted with 202 and when their request began (monotonic ns); how many were refused with which status."""
+
+    ids: list[str]
+    times: list[int]
+    refused: dict[str, int]
+    began_ns: int
+    ended_ns: int
+
+
+class Load:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.number = 0
+        self.sent = Sent([], [], {}, time.monotonic_ns(), 0)
+        self.deadline = time.monotonic() + plan.seconds
+        self.done = asyncio.Event()
+        self.open = 0
+        self.idle: list[Connection] = []
+        content = "application/json" if plan.batch == 1 else "application/cloudevents-batch+json"
+        self.head = (
+            f"POST /v1/accounts/{plan.account}/events HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
+            f"Authorization: Bearer {plan.key}\r\nContent-Type: {content}\r\nContent-Length: "
+        ).encode()
+        data = bytes(plan.data)
+        if plan.batch == 1:
+            self.before, self.after = b'{"id":"', b'","type":"' + plan.type.encode() + b'","data":' + data + b"}"
+        else:
+            self.before = b'{"specversion":"1.0","source":"bench","id":"'
+            self.after = b'","type":"' + plan.type.encode() + b'","data":' + data + b"}"
+
+    def more(self) -> bool:
+        return time.monotonic() < self.deadline and not (self.plan.events and self.number >= self.plan.events)
+
+    def next(self) -> tuple[list[str], bytes]:
+        ids = [f"{self.plan.prefix}{self.number + i}" for i in range(self.plan.batch)]
+        self.number += self.plan.batch
+        parts = [self.before + i.encode() + self.after for i in ids]
+        body = parts[0] if self.plan.batch == 1 else b"[" + b",".join(parts) + b"]"
+        return ids, self.head + str(len(body)).encode() + b"\r\n\r\n" + body
+
+    def ended(self) -> None:
+        self.open -= 1
+        if not self.open:
+            self.done.set()
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, load: Load) -> None:
+        self.load = load
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+        self.load.open += 1
+        if self.load.plan.rate:
+            self.load.idle.append(self)
+        else:
+            self.send()
+
+    def send(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.ids, request = self.load.next()
+        self.began = time.monotonic_ns()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        status = self.parser.get_status_code()
+        sent = self.load.sent
+        if status == 202:
+            sent.ids.extend(self.ids)
+            sent.times.extend([self.began] * len(self.ids))
+        else:
+            sent.refused[str(status)] = sent.refused.get(str(status), 0) + len(self.ids)
+        if self.load.plan.rate:
+            self.load.idle.append(self)
+        elif self.load.more():
+            if status == 503:  # told to come back later: do
+                asyncio.get_running_loop().call_later(0.2, self.send)
+            else:
+                self.send()
+        else:
+            self.load.ended()
+
+
+async def steady(load: Load) -> None:
+    """Open loop: the next event leaves when its time has come, whether earlier ones are answered or not."""
+    began = time.monotonic()
+    while load.more():
+        owed = int((time.monotonic() - began) * load.plan.rate) - load.number
+        for _ in range(owed):
+            if not load.idle:
+                break
+            load.idle.pop().send()
+        await asyncio.sleep(0.0005)
+    while len(load.idle) < load.open:
+        await asyncio.sleep(0.01)
+
+
+async def main(path: str) -> None:
+    plan = msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+    load = Load(plan)
+    loop = asyncio.get_running_loop()
+    for _ in range(plan.connections):
+        await loop.create_connection(lambda: Connection(load), plan.host, plan.port)
+    if plan.rate:
+        await steady(load)
+    else:
+        await load.done.wait()
+    load.sent.ended_ns = time.monotonic_ns()
+    Path(plan.result).write_bytes(msgspec.json.encode(load.sent))
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))

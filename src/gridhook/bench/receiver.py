@@ -1,0 +1,128 @@
+"""The bench's receiver: a process that answers 200 and remembers which ids came when, and how often.
+
+`python -m gridhook.bench.receiver PORT`; steered and read through `/-/` paths of the same port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from array import array
+from typing import Any
+from urllib.parse import parse_qs
+
+import httptools
+import msgspec
+import uvloop
+
+CHALLENGE = b"x-accessgrid-webhook-challenge"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class Seen(msgspec.Struct):
+    """The part of a CloudEvent that the receiver reads."""
+
+    id: str
+
+
+class Memory:
+    """What was received: ids in order of first arrival, and how many came again."""
+
+    def __init__(self) -> None:
+        self.clear()
+        self.handshake = True
+        self.delay = 0.0
+
+    def clear(self) -> None:
+        self.order: list[str] = []
+        self.known: set[str] = set()
+        self.times = array("q")
+        self.repeats = 0
+
+    def add(self, body: bytes) -> None:
+        now = time.monotonic_ns()
+        event_id = decode(body).id
+        if event_id in self.known:
+            self.repeats += 1
+        else:
+            self.known.add(event_id)
+            self.order.append(event_id)
+            self.times.append(now)
+
+
+decode = msgspec.json.Decoder(Seen).decode
+memory = Memory()
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.body = b""
+        self.challenge = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == len(CHALLENGE) and name.lower() == CHALLENGE:
+            self.challenge = value
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        if self.url.startswith(b"/-/"):
+            self._answer(control(self.url.decode()))
+        elif self.challenge:
+            if memory.handshake:
+                self._answer(b'{"challenge":"' + self.challenge + b'"}')
+            else:
+                self.transport.write(b"HTTP/1.1 503 Not Ready\r\nContent-Length: 0\r\n\r\n")
+        else:
+            memory.add(self.body)
+            if memory.delay:
+                self.loop.call_later(memory.delay, self.transport.write, OK)
+            else:
+                self.transport.write(OK)
+
+    def _answer(self, body: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def control(url: str) -> bytes:
+    path, _, query = url.partition("?")
+    said = {name: values[-1] for name, values in parse_qs(query).items()}
+    match path:
+        case "/-/set":
+            if "handshake" in said:
+                memory.handshake = said["handshake"] == "1"
+            if "delay" in said:
+                memory.delay = float(said["delay"])
+        case "/-/clear":
+            memory.clear()
+        case "/-/dump":
+            return msgspec.json.encode({"ids": memory.order, "times": list(memory.times), "repeats": memory.repeats})
+        case _:
+            pass
+    return msgspec.json.encode({"received": len(memory.order), "repeats": memory.repeats})
+
+
+async def main(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

@@ -1,0 +1,209 @@
+"""What is measured. Each scenario runs on a rig of its own and returns its figures; a lost event fails it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gridhook.bench.harness import EVENT_TYPE, Rig, example_data, rig
+from gridhook.bench.publisher import Sent
+
+STALL_SECONDS = 20.0
+
+Progress = Callable[[str, float], None]
+"""(what is going on, share done in 0..1)"""
+
+
+@dataclass
+class Result:
+    name: str
+    figures: dict[str, float] = field(default_factory=dict)
+    accepted: int = 0
+    lost: int = 0
+    repeated: int = 0
+
+
+def _compare(result: Result, made: Rig, *sents: Sent) -> dict[str, Any]:
+    """Which accepted ids did not arrive, and how many arrived more than once."""
+    dump = made.control("dump")
+    accepted = {i for sent in sents for i in sent.ids}
+    result.accepted += len(accepted)
+    result.lost += len(accepted - set(dump["ids"]))
+    result.repeated += int(dump["repeats"])
+    return dump
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
+
+
+def _load(name: str, title: str, batch: int, directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    result = Result(name)
+    with rig(directory, database_url) as made:
+        made.wait_verified(made.add_webhook())
+        made.publish("warm", connections=32, seconds=1.0, batch=batch)
+        made.wait_received(1, STALL_SECONDS)
+        warm = made.wait_received(10**9, 1.0)
+        made.control("clear")
+        cpu = made.server.cpu_seconds()
+        elapsed = [0.0]
+
+        def during() -> None:
+            elapsed[0] += 0.05
+            made.server.sample()
+            progress(title, min(1.0, elapsed[0] / seconds))
+
+        sent = made.publish("load", during, seconds=seconds, batch=batch, connections=64 if batch == 1 else 16)
+        made.wait_received(len(sent.ids), STALL_SECONDS, lambda _: (made.server.sample(), None)[1])
+        cpu = made.server.cpu_seconds() - cpu
+        dump = _compare(result, made, sent)
+        took = (max(dump["times"]) - sent.began_ns) / 1e9
+        result.figures = {
+            "events_per_second": len(sent.ids) / took,
+            "accepted_per_second": len(sent.ids) / ((sent.ended_ns - sent.began_ns) / 1e9),
+            "refused": sum(sent.refused.values()),
+            "server_cpu_us_per_event": cpu / max(1, len(sent.ids)) * 1e6,
+            "server_peak_mb": made.server.peak_rss / 2**20,
+            "warmed_with": warm,
+        }
+    return result
+
+
+def singles(directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    return _load("singles", "single-event publishes", 1, directory, database_url, seconds, progress)
+
+
+def batches(directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    return _load("batches", "100 events per publish", 100, directory, database_url, seconds, progress)
+
+
+def steady(directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    """1,000 events a second: from just before the publish request is written until the receiver has the event."""
+    result = Result("steady")
+    with rig(directory, database_url) as made:
+        made.wait_verified(made.add_webhook())
+        made.publish("warm", connections=32, seconds=1.0, rate=500.0)
+        made.wait_received(1, STALL_SECONDS)
+        made.wait_received(10**9, 1.0)
+        made.control("clear")
+        elapsed = [0.0]
+
+        def during() -> None:
+            elapsed[0] += 0.05
+            made.server.sample()
+            progress("steady 1,000/s", min(1.0, elapsed[0] / seconds))
+
+        sent = made.publish("steady", during, seconds=seconds, rate=1000.0)
+        made.wait_received(len(sent.ids), STALL_SECONDS)
+        dump = _compare(result, made, sent)
+        received = dict(zip(dump["ids"], dump["times"], strict=True))
+        late = [(received[i] - at) / 1e6 for i, at in zip(sent.ids, sent.times, strict=True) if i in received]
+        result.figures = {
+            "events_per_second": len(sent.ids) / ((sent.ended_ns - sent.began_ns) / 1e9),
+            "p50_ms": statistics.median(late),
+            "p95_ms": _percentile(late, 0.95),
+            "p99_ms": _percentile(late, 0.99),
+            "max_ms": max(late),
+            "server_peak_mb": made.server.peak_rss / 2**20,
+        }
+    return result
+
+
+def drain(directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    """A backlog held for a pending webhook is let go at once; beside it, a bare libcurl loop to the same receiver."""
+    result = Result("drain")
+    events = int(max(20_000, seconds * 4000))
+    with rig(directory, database_url) as made:
+        made.control("set?handshake=0")
+        webhook = made.add_webhook()
+        sent = made.publish("held", lambda: progress("filling the backlog", 0.0), seconds=600.0, events=events, batch=100, connections=8)
+        bodies = directory / "bodies.json"
+        envelope = (
+            '{"specversion":"1.0","id":"bare-%d","source":"/accessgrid/customer","type":"' + EVENT_TYPE + '",'
+            '"datacontenttype":"application/json","dataschema":"' + made.settings.base_url + "/schemas/webhooks/" + EVENT_TYPE + '/1.json",'
+            '"time":"2026-11-22T10:00:00.000Z","data":' + bytes(example_data()).decode() + "}"
+        )
+        bodies.write_text(json.dumps([envelope.replace("%d", str(i)) for i in range(20_000)]))
+
+        def bare() -> float:
+            command = [sys.executable, "-m", "gridhook.bench.bare", f"http://127.0.0.1:{made.receiver_port}/hook", str(bodies), "64"]
+            return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+        before = bare()
+        made.control("clear")
+        made.control("set?handshake=1")
+        cpu = made.server.cpu_seconds()
+        made.call("POST", f"/v1/console/webhooks/{webhook}/verify")
+
+        def during(received: int) -> None:
+            made.server.sample()
+            progress("draining", received / max(1, len(sent.ids)))
+
+        made.wait_received(len(sent.ids), STALL_SECONDS, during)
+        cpu = made.server.cpu_seconds() - cpu
+        dump = _compare(result, made, sent)
+        rate = len(dump["ids"]) / ((max(dump["times"]) - min(dump["times"])) / 1e9)
+        limit = (before + bare()) / 2
+        result.figures = {
+            "events_per_second": rate,
+            "bare_libcurl_per_second": limit,
+            "ratio_to_bare": rate / limit,
+            "backlog": len(sent.ids),
+            "server_cpu_us_per_event": cpu / max(1, len(sent.ids)) * 1e6,
+            "server_peak_mb": made.server.peak_rss / 2**20,
+        }
+    return result
+
+
+def slow(directory: Path, database_url: str, seconds: float, progress: Progress) -> Result:
+    """Publishers at full speed, a receiver that takes a second for each answer: rows wait, memory does not grow."""
+    result = Result("slow receiver")
+    with rig(directory, database_url) as made:
+        made.wait_verified(made.add_webhook())
+        made.control("set?delay=1")
+        elapsed = [0.0]
+        sizes: list[int] = []
+
+        def during() -> None:
+            elapsed[0] += 0.05
+            sizes.append(made.server.sample())
+            progress("slow receiver", min(1.0, elapsed[0] / seconds))
+
+        sent = made.publish("slow", during, seconds=seconds, batch=100, connections=16)
+        made.control("set?delay=0")
+        made.wait_received(len(sent.ids), STALL_SECONDS, lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids))))
+        _compare(result, made, sent)
+        half = len(sizes) // 2
+        result.figures = {
+            "accepted_per_second": len(sent.ids) / ((sent.ended_ns - sent.began_ns) / 1e9),
+            "refused": sum(sent.refused.values()),
+            "server_mb_at_half": sizes[half] / 2**20,
+            "server_peak_mb": made.server.peak_rss / 2**20,
+        }
+    return result
+
+
+SCENARIOS: dict[str, Callable[[Path, str, float, Progress], Result]] = {
+    "singles": singles,
+    "batches": batches,
+    "steady": steady,
+    "drain": drain,
+    "slow": slow,
+}
+
+TARGETS: dict[tuple[str, str], tuple[str, float]] = {
+    ("singles", "events_per_second"): (">=", 5000),
+    ("batches", "events_per_second"): (">=", 10000),
+    ("steady", "p50_ms"): ("<=", 10),
+    ("steady", "p99_ms"): ("<=", 50),
+    ("drain", "ratio_to_bare"): (">=", 0.35),
+    ("singles", "server_peak_mb"): ("<=", 150),
+    ("batches", "server_peak_mb"): ("<=", 150),
+    ("slow", "server_peak_mb"): ("<=", 150),
+}
