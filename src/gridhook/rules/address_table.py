@@ -99,19 +99,22 @@ IPV6_ROWS: tuple[Row, ...] = (
 # RFC 5214: an interface identifier of 00-00-5E-FE or 02-00-5E-FE and an IPv4 address, under any /64. No block: a pattern.
 ISATAP_MARKS = (0x0000_5EFE, 0x0200_5EFE)
 
-REFUSED_PORTS = frozenset(
-    # WHATWG Fetch, "bad port": services of other protocols that can be made to act on the bytes of an HTTP request.
-    (1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113)
-    + (115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554)
-    + (556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665)
-    + (6666, 6667, 6668, 6669, 6679, 6697, 10080)
-    # What is left open inside networks on the assumption that nobody strange can connect. Ports on which people do run HTTP
-    # receivers (3000, 5000, 8000-8888, 9000, 9443) are not here.
-    + (88, 445, 464, 3268, 3269, 3389, 5900, 5985, 5986)  # Kerberos, SMB, directory, remote desktops and shells
-    + (1433, 1434, 1521, 3306, 5432, 5433, 5984, 6379, 6380, 7687, 9042, 9160, 9200, 9300, 11211, 27017, 27018, 27019)  # databases
-    + (1883, 2181, 4222, 4369, 5671, 5672, 8883, 9092, 9093, 15672, 25672, 61613, 61614, 61616)  # brokers, coordination
-    + (2375, 2376, 2377, 2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259)  # Docker, etcd, Kubernetes
-)
+# WHATWG Fetch, "bad port": services of other protocols that can be made to act on the bytes of an HTTP request.
+_BAD_PORTS = """
+    1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137 139 143
+    161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 1723 2049 3659 4045
+    4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080
+"""
+# What is left open inside networks on the assumption that nobody strange can connect. Ports on which people do run HTTP
+# receivers (3000, 5000, 8000-8888, 9000, 9443) are not here. In turn: Kerberos, SMB, directories, remote desktops and shells;
+# databases and caches; brokers and coordination; Docker, etcd, Kubernetes.
+_SERVICE_PORTS = """
+    88 445 464 3268 3269 3389 5900 5985 5986
+    1433 1434 1521 3306 5432 5433 5984 6379 6380 7687 9042 9160 9200 9300 11211 27017 27018 27019
+    1883 2181 4222 4369 5671 5672 8883 9092 9093 15672 25672 61613 61614 61616
+    2375 2376 2377 2379 2380 6443 10250 10255 10256 10257 10259
+"""
+REFUSED_PORTS = frozenset(int(port) for port in (_BAD_PORTS + _SERVICE_PORTS).split())
 
 # Names that public DNS does not hold, or that mean something inside a network only. A second fence: the address rule is the first.
 REFUSED_SUFFIXES: tuple[tuple[str, str], ...] = (
