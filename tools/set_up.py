@@ -74,7 +74,7 @@ def set_up(exactly_this_python: bool) -> None:
 
 
 def venv_version() -> tuple[int, int] | None:
-    """(major, minor) of the venv's Python, or None when none runs: its base may be gone, or the directory was copied from elsewhere."""
+    """(major, minor) of the venv's Python, or None when it is not usable: its base is gone, or the clone was moved or copied."""
     if not PYTHON.exists():
         return None
     code = "import sys; print(sys.version_info[0], sys.version_info[1], sys.prefix)"
@@ -82,7 +82,12 @@ def venv_version() -> tuple[int, int] | None:
     if answer.returncode != 0:
         return None
     major, minor, prefix = answer.stdout.rstrip("\n").split(" ", 2)
-    return (int(major), int(minor)) if Path(prefix).resolve() == VENV.resolve() else None
+    if Path(prefix).resolve() != VENV.resolve():
+        return None
+    pip = VENV / "bin" / "pip"  # as every installed command, it names the venv's path in its first lines
+    if pip.exists() and str(VENV) not in pip.read_text()[:1000]:
+        return None
+    return int(major), int(minor)
 
 
 def fingerprint() -> str:
@@ -105,9 +110,8 @@ def installer(usable: bool) -> list[str]:
     if other is None and install_python_venv() and make_venv_with_pip():
         return ours
     if other is None:
-        raise Failed(
-            f"this Python has neither ensurepip nor pip; install one of them and run make again, for example: apt-get install {debian_package()}"
-        )
+        package = debian_package()
+        raise Failed(f"{sys.executable} has neither ensurepip nor pip; install {package} (apt-get install {package}), then run make again")
     remove_venv()
     run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
     return other
