@@ -1,0 +1,367 @@
+"""The log: one wide JSON line per accepted event, attempt and verification, and plain operational lines, on standard output.
+
+Lines are encoded where they arise and written in batches by a thread of their own, so that a standard output which is full,
+slow, blocked or closed never holds up a delivery: lines are then dropped, counted, and the count is logged on recovery.
+
+Never in a line: Authorization, keys and tokens, X-PAYLOAD-SIG, sig_payload, query strings of URLs, payloads, receivers' bodies.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import msgspec
+
+from gridhook.clock import SystemClock
+from gridhook.model import Answered, Attempt, Delivered, Echo, GaveUp, Instant, NewEvent, Publication, RetryAt, Verdict
+from gridhook.rules.instants import rfc3339
+from gridhook.telemetry.redaction import bare_url, redacted, shown
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+WAITING_LINES = 20_000  # about 10 MB; what comes on top is dropped and counted
+BATCH_LINES = 500  # one write: about 250 kB
+IDLE_SECONDS = 0.5  # how long a line can wait when nobody calls flush()
+
+
+class _Accepted(msgspec.Struct, omit_defaults=True, gc=False):
+    time: str
+    level: str
+    msg: str
+    account: str
+    event: str
+    type: str
+    event_time: str
+    bytes: int
+    deliveries: int
+    duplicate: bool = False
+    conflict: bool = False
+    batch: str | None = None
+    request: str | None = None
+
+
+class _Tried(msgspec.Struct, omit_defaults=True, gc=False):
+    """Of an attempt or a verification. Durations in milliseconds."""
+
+    time: str
+    level: str
+    msg: str
+    account: str
+    webhook: str
+    kind: str
+    number: int
+    started: str
+    url: str
+    total_ms: float
+    delivery: int | None = None
+    event: str | None = None
+    type: str | None = None
+    result: str | None = None  # delivered, retry, or why it failed; of a verification: the echo
+    verified: bool | None = None
+    status: int | None = None
+    reason: str | None = None
+    phase: str | None = None
+    detail: str | None = None
+    body_error: str | None = None
+    body_bytes: int | None = None
+    truncated: bool = False
+    next_attempt: str | None = None
+    queue_ms: int | None = None
+    lag_ms: int | None = None
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    remote: str | None = None
+    tls: str | None = None
+    reconnects: int = 0
+    credential: str | None = None
+    lease_lost: bool = False
+
+
+class Log:
+    """Where every line goes. All methods may be called from any thread, none of them blocks but `close`, none raises."""
+
+    def __init__(
+        self,
+        stream: BinaryIO | None = None,
+        *,
+        level: str = "info",
+        now: Callable[[], Instant] | None = None,
+        waiting_lines: int = WAITING_LINES,
+    ) -> None:
+        """stream: written to as it is, best unbuffered; standard output when None.
+        level: the least that is written: debug, info, warning or error."""
+        self._stream = _standard_output() if stream is None else stream
+        self._torn = False  # the last write ended in the middle of a line
+        self._least = LEVELS[level]
+        self._now = now or SystemClock().now
+        self._encode = msgspec.json.Encoder(enc_hook=str).encode
+        self._waiting: deque[bytes] = deque()
+        self._waiting_lines = waiting_lines
+        self._seconds: dict[int, str] = {}
+        self._untold = 0  # lines dropped since the last one that said so; touched under the lock
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self.lines_lost = 0
+
+    # --- wide lines -----------------------------------------------------------------------------------------------
+    def event_accepted(self, event: NewEvent, publication: Publication, *, request_id: str | None = None) -> None:
+        """An event was committed (or found to be a repeat, or in conflict) and its publisher answered."""
+        if self._least > 20:
+            return
+        self._put_wide(
+            _Accepted(
+                self._time(self._now()),
+                "info",
+                "event accepted" if not publication.conflict else "event in conflict",
+                event.account_id,
+                event.id,
+                event.type,
+                self._time(event.time_at),
+                len(event.payload),
+                publication.deliveries,
+                publication.duplicate,
+                publication.conflict,
+                event.batch,
+                request_id,
+            )
+        )
+
+    def attempt(
+        self,
+        attempt: Attempt,
+        verdict: Verdict | None = None,
+        *,
+        queue_ms: int | None = None,
+        lag_ms: int | None = None,
+        recorded: bool = True,
+    ) -> None:
+        """A request for a delivery or a test ended.
+
+        queue_ms: how long the delivery was due before the request began. lag_ms: from acceptance to receipt, of a first attempt.
+        recorded: False when the lease had passed to another worker, so that nothing was settled.
+        """
+        if self._least > 20:
+            return
+        line = self._tried(attempt, "attempt")
+        line.result = _result(verdict)
+        line.queue_ms = queue_ms
+        line.lag_ms = lag_ms
+        line.lease_lost = not recorded
+        if isinstance(verdict, GaveUp):
+            line.level = "warning"
+        self._put_wide(line)
+
+    def verification(self, attempt: Attempt, *, verified: bool, echo: Echo | None = None) -> None:
+        """A handshake ended. verified: the webhook became verified by it. echo: when it differs from the attempt's."""
+        if self._least > 20:
+            return
+        line = self._tried(attempt, "verification")
+        line.result = echo or attempt.echo
+        line.verified = verified
+        self._put_wide(line)
+
+    # --- operational lines ------------------------------------------------------------------------------------------
+    def debug(self, msg: str, **fields: Any) -> None:
+        self.line("debug", msg, fields)
+
+    def info(self, msg: str, **fields: Any) -> None:
+        self.line("info", msg, fields)
+
+    def warning(self, msg: str, **fields: Any) -> None:
+        self.line("warning", msg, fields)
+
+    def error(self, msg: str, **fields: Any) -> None:
+        self.line("error", msg, fields)
+
+    def line(self, level: str, msg: str, fields: dict[str, Any]) -> None:
+        """One plain line. Texts are redacted; fields that are named like a secret are hidden."""
+        if self._least > LEVELS[level]:
+            return
+        head: dict[str, Any] = {"time": self._time(self._now()), "level": level, "msg": redacted(msg)}
+        try:
+            body = self._encode(head | {name: shown(name, value) for name, value in fields.items() if name not in head})
+        except Exception as error:  # a field's own __str__, or a lone surrogate: the line matters more than the field
+            head["msg"] = ascii(head["msg"])
+            body = self._encode(head | {"fields_lost": type(error).__name__})
+        self._put(body)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+    def flush(self) -> None:
+        """Have what waits written soon. Does not wait for it."""
+        if self._waiting or self._untold:
+            if self._thread is None:
+                self._start()
+            self._wake.set()
+
+    def close(self, timeout_seconds: float = 2.0) -> bool:
+        """Write what waits, for so long at most. True when all of it is out. Lines that come later are lost."""
+        self._closing = True
+        self.flush()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+        return not self._waiting and not self._untold
+
+    def _put_wide(self, line: _Accepted | _Tried) -> None:
+        try:
+            self._put(self._encode(line))
+        except (UnicodeEncodeError, msgspec.MsgspecError) as error:  # a lone surrogate, which no JSON text can hold
+            self.line("error", "a log line could not be written", {"line": line.msg, "why": type(error).__name__})
+
+    def _put(self, line: bytes) -> None:
+        if len(self._waiting) >= self._waiting_lines:
+            self._lose(1)
+            return
+        self._waiting.append(line)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                # A daemon: a standard output that nobody reads must not keep the process from ending.
+                self._thread = threading.Thread(target=self._run, name="gridhook-log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(IDLE_SECONDS)
+            self._wake.clear()
+            last_round = self._closing
+            while self._waiting:
+                lines = [self._waiting.popleft() for _ in range(min(BATCH_LINES, len(self._waiting)))]
+                if not self._write(lines):
+                    break  # not now: whatever piles up meanwhile is bounded; the next round tries again
+            if self._untold and not self._waiting:
+                self._write([])
+            if last_round:
+                return
+
+    def _write(self, lines: list[bytes]) -> bool:
+        """Put these lines out, with a word about lost ones in front. On failure they are counted as lost."""
+        with self._lock:
+            untold = self._untold
+        if untold:
+            words = {
+                "time": rfc3339(self._now()),
+                "level": "warning",
+                "msg": "log lines were lost: the output did not take them",
+                "lost": untold,
+            }
+            lines = [self._encode(words), *lines]
+        if not lines:
+            return True
+        try:
+            self._write_all(b"\n" * self._torn + b"\n".join(lines) + b"\n")
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self._lose(len(lines) - bool(untold))
+            return False
+        with self._lock:
+            self._untold -= untold
+        return True
+
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = self._stream.write(rest)
+            if written:
+                rest = rest[written:]
+                self._torn = bool(rest)
+            elif self._closing:
+                raise BlockingIOError
+            else:
+                time.sleep(0.02)  # somebody made our output non-blocking, and it is full
+        self._stream.flush()
+
+    def _lose(self, count: int) -> None:
+        with self._lock:
+            self._untold += count
+            self.lines_lost += count
+
+    # --- parts of lines -----------------------------------------------------------------------------------------------
+    def _time(self, at: Instant) -> str:
+        """RFC 3339 with milliseconds; the texts of seconds are kept, the lines of a busy process share them."""
+        second, millis = divmod(at, 1000)
+        text = self._seconds.get(second)
+        if text is None:
+            if len(self._seconds) >= 256:
+                self._seconds.clear()
+            text = self._seconds[second] = rfc3339(second * 1000)[:-1]
+        return f"{text}.{millis:03d}Z"
+
+    def _tried(self, attempt: Attempt, msg: str) -> _Tried:
+        outcome = attempt.outcome
+        exchange = outcome.exchange
+        timings = exchange.timings
+        line = _Tried(
+            self._time(self._now()),
+            "info",
+            msg,
+            attempt.account_id,
+            attempt.webhook_id,
+            attempt.kind,
+            attempt.number,
+            self._time(attempt.started_at),
+            bare_url(attempt.url),
+            timings.total_us / 1000,
+            attempt.delivery_id,
+            attempt.event_id,
+            attempt.event_type,
+        )
+        if isinstance(outcome, Answered):
+            line.status = outcome.status
+            line.body_bytes = len(outcome.body)
+            line.truncated = outcome.truncated
+            line.body_error = outcome.body_error
+        else:
+            line.reason = outcome.reason
+            line.phase = outcome.phase
+            line.detail = _detail(outcome.detail)
+        if attempt.next_attempt_at is not None:
+            line.next_attempt = self._time(attempt.next_attempt_at)
+        if timings.dns_us is not None:
+            line.dns_ms = timings.dns_us / 1000
+        if timings.connect_us is not None:
+            line.connect_ms = timings.connect_us / 1000
+        if timings.tls_us is not None:
+            line.tls_ms = timings.tls_us / 1000
+        if timings.first_byte_us is not None:
+            line.first_byte_ms = timings.first_byte_us / 1000
+        line.remote = exchange.remote_address
+        line.tls = exchange.tls_version
+        line.reconnects = exchange.reconnects
+        line.credential = attempt.credential_id
+        return line
+
+
+def _standard_output() -> BinaryIO:
+    """Unbuffered: what a broken standard output did not take must not be tried again, with an error, when the interpreter ends."""
+    if sys.__stdout__ is None:  # started without one: descriptor 1 may by now be a database or a socket
+        return open(os.devnull, "wb", buffering=0)
+    return open(sys.__stdout__.fileno(), "wb", buffering=0, closefd=False)
+
+
+@lru_cache(maxsize=512)
+def _detail(text: str) -> str:
+    """Redacted. Kept, because a receiver that is down says the same thing thousands of times."""
+    return redacted(text)
+
+
+def _result(verdict: Verdict | None) -> str | None:
+    if verdict is None:
+        return None
+    if isinstance(verdict, Delivered):
+        return "delivered"
+    if isinstance(verdict, RetryAt):
+        return "retry"
+    return verdict.why
