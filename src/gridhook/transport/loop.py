@@ -1,0 +1,340 @@
+"""The sender's thread: libcurl's multi-socket interface over epoll, with its own clock for every deadline."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pycurl
+
+from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
+from gridhook.transport import faults
+from gridhook.transport.transfer import Job, Permits, Transfer
+
+Ended = tuple[Job, Outcome]
+
+LONGEST_SLEEP = 1.0  # seconds; the thread ticks at least this often, which `is_alive` looks at
+SHORTEST_SWEEP = 0.02  # seconds between two looks at the deadlines
+REMEMBERED = 4096  # last good addresses, and TLS versions of connections
+
+
+class SendLoop:
+    """Owns the multi handle, the connection pool and all transfers. `submit` and `stop` may be called from other threads."""
+
+    def __init__(
+        self,
+        *,
+        ca_file: str,
+        idle_seconds: int,
+        life_seconds: int,
+        max_active: int,
+        max_connections: int,
+        permits: Permits,
+        hand_back: Callable[[list[Ended]], None],
+    ) -> None:
+        """max_active: requests on the wire at once; more wait, on their own clock. hand_back: called on the sender's thread."""
+        self._ca_file = ca_file
+        self._idle_seconds = idle_seconds
+        self._life_seconds = life_seconds
+        self._max_active = max_active
+        self._max_connections = max_connections
+        self._permits = permits
+        self._hand_back = hand_back
+        self._inbox: deque[Job] = deque()
+        self._ended: list[Ended] = []
+        self._active: set[Transfer] = set()
+        self._free: dict[str, list[Transfer]] = {}
+        self._made = 0
+        self._versions: dict[str, str] = {}
+        self._last_good: dict[str, str] = {}
+        self._stopping = False
+        self._asleep = False
+        self._dead = False
+        self._ticked_at = time.monotonic()
+        self._timer_at: float | None = None
+        self._sweep_at = float("inf")
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._watched: set[int] = set()
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; `wake` must follow, once for any number of them."""
+        self._inbox.append(job)
+
+    def wake(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self) -> None:
+        """Every request ends as interrupted; then the thread ends. Does not wait for it."""
+        self._stopping = True
+        if not self._dead:
+            os.eventfd_write(self._wake_fd, 1)
+
+    def join(self) -> None:
+        """Wait for the thread's end, then let go of the descriptors."""
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive() and not self._dead and time.monotonic() - self._ticked_at < 10 * LONGEST_SLEEP
+
+    @property
+    def is_dead(self) -> bool:
+        """Ended by a defect: nothing that is queued now would ever be looked at."""
+        return self._dead
+
+    # ------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        try:
+            self._multi = pycurl.CurlMulti()
+            self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+            self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+            self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_connections)
+            while not self._stopping:
+                self._turn()
+            self._end_all(faults.CLOSING, Reason.INTERRUPTED, "the sender was stopped before the request was sent")
+        except BaseException:
+            # A defect of ours. Whoever waits must hear of it, and readiness must turn red; the process' owner restarts it.
+            traceback.print_exc()
+            self._dead = True
+            self._end_all(faults.DEFECT, Reason.INTERNAL, "the sender's thread ended by a defect")
+        finally:
+            self._dead = True
+            self._close_handles()
+
+    def _turn(self) -> None:
+        multi = self._multi
+        now = time.monotonic()
+        self._ticked_at = now
+        wait = min(LONGEST_SLEEP, self._sweep_at - now)
+        if self._timer_at is not None:
+            wait = min(wait, self._timer_at - now)
+        self._asleep = True
+        if self._inbox and len(self._active) < self._max_active:
+            wait = 0.0
+        events = self._epoll.poll(max(wait, 0.0), 256)
+        self._asleep = False
+        for fd, mask in events:
+            if fd == self._wake_fd:
+                os.eventfd_read(fd)
+                continue
+            actions = 0
+            if mask & ~select.EPOLLOUT:
+                actions |= pycurl.CSELECT_IN
+            if mask & select.EPOLLOUT:
+                actions |= pycurl.CSELECT_OUT
+            multi.socket_action(fd, actions)
+        now = time.monotonic()
+        inbox = self._inbox
+        while inbox and len(self._active) < self._max_active:
+            self._take_up(inbox.popleft(), now)
+        if self._timer_at is not None and now >= self._timer_at:
+            self._timer_at = None
+            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._collect()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        if self._ended:
+            ended, self._ended = self._ended, []
+            self._hand_back(ended)
+
+    def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
+        if what == pycurl.POLL_REMOVE:
+            if fd in self._watched:
+                self._watched.discard(fd)
+                # libcurl may have closed it already, which took it out of the epoll.
+                try:
+                    self._epoll.unregister(fd)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.EBADF):
+                        raise
+            return
+        mask = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        if fd in self._watched:
+            try:
+                self._epoll.modify(fd, mask)
+                return
+            except FileNotFoundError:
+                pass  # closed behind our back and opened anew under the same number
+        self._epoll.register(fd, mask)
+        self._watched.add(fd)
+
+    def _on_timer(self, timeout_ms: int) -> None:
+        self._timer_at = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+
+    # ---------------------------------------------------------- one transfer
+
+    def _take_up(self, job: Job, now: float) -> None:
+        limits = job.outgoing.limits
+        if now >= job.submitted + min(limits.total_seconds, limits.connect_seconds):
+            self._ended.append((job, unsent(job, Reason.CONNECT_TIMEOUT, "no time was left to connect", now)))
+            return
+        if len(job.addresses) > 1:
+            good = self._last_good.get(job.outgoing.target.authority)
+            if good in job.addresses and good != job.addresses[0]:
+                # The pool's warm connections are there.
+                job.addresses = (good, *(a for a in job.addresses if a != good))
+        self._start(self._handle_for(job), job, now)
+
+    def _start(self, transfer: Transfer, job: Job, now: float) -> None:
+        try:
+            transfer.load(job, now)
+            self._multi.add_handle(transfer.curl)
+        except Exception:
+            # Of this request only: a header that cannot be sent, no memory for a handle.
+            traceback.print_exc()
+            self._ended.append((job, unsent(job, Reason.INTERNAL, "the request could not be set up", now)))
+            transfer.curl.close()
+            self._made -= 1
+            return
+        self._active.add(transfer)
+        self._sweep_at = min(self._sweep_at, transfer.deadline)
+
+    def _handle_for(self, job: Job) -> Transfer:
+        """A handle that last served the same URL, if there is one: hardly an option differs then."""
+        identity = job.outgoing.identity
+        key = job.outgoing.target.url if identity is None else f"{identity.id} {job.outgoing.target.url}"
+        same = self._free.get(key)
+        if same:
+            transfer = same.pop()
+            if not same:
+                del self._free[key]
+            return transfer
+        if self._made >= self._max_active and self._free:
+            other = next(iter(self._free))
+            spare = self._free[other]
+            transfer = spare.pop()
+            if not spare:
+                del self._free[other]
+            if transfer.identity is None:
+                return transfer
+            # Never hand one customer's certificate to another's request, not even by an option that was left set.
+            transfer.curl.close()
+            self._made -= 1
+        self._made += 1
+        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions)
+
+    def _collect(self) -> None:
+        while True:
+            waiting, good, bad = self._multi.info_read()
+            for curl in good:
+                self._finish(curl.transfer, 0, "")
+            for curl, code, text in bad:
+                self._finish(curl.transfer, code, text)
+            if not waiting:
+                return
+
+    def _finish(self, transfer: Transfer, code: int, text: str) -> None:
+        self._multi.remove_handle(transfer.curl)
+        self._active.discard(transfer)
+        job = transfer.job
+        assert job is not None
+        now = time.monotonic()
+        if code:
+            next_address = transfer.may_try_next(code)
+            if (next_address or transfer.stale_again) and now < transfer.total_deadline:
+                if next_address:
+                    job.tried += 1
+                transfer.release()
+                self._start(transfer, job, now)
+                return
+        elif len(job.addresses) > 1:
+            _remember(self._last_good, job.outgoing.target.authority, transfer.address)
+        if transfer.handshake is not None:
+            while len(self._versions) > REMEMBERED:
+                del self._versions[next(iter(self._versions))]
+        self._ended.append((job, transfer.outcome(code, text, now)))
+        transfer.release()
+        key = transfer.url if transfer.identity is None else f"{transfer.identity} {transfer.url}"
+        self._free.setdefault(key, []).append(transfer)
+
+    def _sweep(self, now: float) -> None:
+        """End what is over its deadline. A look at all (never more than there are slots) is cheaper than a heap, which would keep
+        fifteen seconds' worth of finished requests."""
+        earliest = float("inf")
+        for transfer in list(self._active):
+            if transfer.deadline <= now:
+                self._finish(transfer, faults.DEADLINE, "")
+            elif transfer.deadline < earliest:
+                earliest = transfer.deadline
+        for transfer in self._active:
+            earliest = min(earliest, transfer.deadline)
+        if len(self._active) >= self._max_active:
+            self._drop_overdue(now)
+            earliest = min(earliest, now + 0.25)
+        self._sweep_at = max(earliest, now + SHORTEST_SWEEP)
+
+    def _drop_overdue(self, now: float) -> None:
+        """What waits for a place waits on its own clock."""
+        for _ in range(len(self._inbox)):
+            job = self._inbox.popleft()
+            if now >= job.submitted + job.outgoing.limits.connect_seconds:
+                self._ended.append((job, unsent(job, Reason.CONNECT_TIMEOUT, "no free place to send from within the connect limit", now)))
+            else:
+                self._inbox.append(job)
+
+    def _end_all(self, code: int, reason: Reason, detail: str) -> None:
+        """Whatever runs or waits ends; never raises, for it is the last thing that the thread does."""
+        now = time.monotonic()
+        for transfer in list(self._active):
+            job = transfer.job
+            assert job is not None
+            try:
+                self._multi.remove_handle(transfer.curl)
+                outcome = transfer.outcome(code, "", now)
+            except Exception:
+                traceback.print_exc()
+                outcome = unsent(job, reason, detail, now)
+            self._ended.append((job, outcome))
+        self._active.clear()
+        while self._inbox:
+            job = self._inbox.popleft()
+            self._ended.append((job, unsent(job, reason, detail, now)))
+        ended, self._ended = self._ended, []
+        if ended:
+            self._hand_back(ended)
+
+    def _close_handles(self) -> None:
+        for spare in self._free.values():
+            for transfer in spare:
+                transfer.curl.close()
+        self._free.clear()
+        if hasattr(self, "_multi"):
+            self._multi.close()
+
+    def drain_inbox(self) -> list[Job]:
+        """Jobs that a dead thread left behind."""
+        jobs = list(self._inbox)
+        self._inbox.clear()
+        return jobs
+
+
+def unsent(job: Job, reason: Reason, detail: str, now: float, phase: Phase = Phase.CONNECT) -> Unreachable:
+    """The outcome of a job that never reached the wire."""
+    return Unreachable(reason, detail, phase, Exchange(Timings(dns_us=job.dns_us, total_us=job.total_us(now))))
+
+
+def _remember(memory: dict[str, str], key: str, value: str) -> None:
+    """Keep the newest `REMEMBERED` entries."""
+    if memory.get(key) == value:
+        return
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        del memory[next(iter(memory))]
