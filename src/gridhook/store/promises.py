@@ -20,14 +20,19 @@ from gridhook.model import (
     Finished,
     Instant,
     NewEvent,
-    PublisherKey,
     Publication,
+    PublisherKey,
     Sealed,
     Webhook,
 )
 
 Reserve: TypeAlias = Callable[[str, str], bool]
-"""(account_id, webhook_id) -> True when a slot was taken for a born-leased delivery. Called on the writer's thread, inside the transaction."""
+"""(account_id, webhook_id) -> True when a slot was taken for a born-leased delivery.
+Called on the writer's thread, inside the transaction."""
+
+GiveBack: TypeAlias = Callable[[str, str], None]
+"""(account_id, webhook_id): a slot that `reserve` took is free again, because the delivery it was for was not kept or has no taker.
+Called on the writer's thread, or on the caller's loop when the caller was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,16 @@ class Store(Protocol):
         ...
 
     # --- the road -----------------------------------------------------------------------------------------------
-    async def publish(self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve) -> Published:
+    async def publish(
+        self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
+    ) -> Published:
         """Insert each event and one delivery per subscribed webhook, in one transaction; answer after its commit.
 
         A delivery is born leased (attempt 1 taken, `due_at = now + lease_ms`) when its webhook is verified, not paused and
         `reserve` says yes; else queued (due now), or held when the webhook is pending or paused. A repeat of (account, id)
         inserts nothing and is answered like the first time; with another fingerprint it is a conflict.
-        When the transaction fails the caller gives the reserved slots back (`claims` never reached it).
+        When the transaction fails, or the caller is cancelled before its answer, every reserved slot goes back through
+        `give_back`, and deliveries that were born leased are released.
         """
         ...
 
@@ -200,7 +208,13 @@ class Store(Protocol):
 
     # --- the log ------------------------------------------------------------------------------------------------
     async def attempts(
-        self, account_id: str, webhook_id: str | None, *, before: tuple[Instant, int] | None, after: tuple[Instant, int] | None = None, limit: int
+        self,
+        account_id: str,
+        webhook_id: str | None,
+        *,
+        before: tuple[Instant, int] | None,
+        after: tuple[Instant, int] | None = None,
+        limit: int,
     ) -> AttemptPage:
         """Newest first below `before`; with `after`, the ones above it, oldest first (for following). None webhook: the whole account."""
         ...
@@ -230,6 +244,12 @@ class Store(Protocol):
     async def publisher_keys(self) -> list[PublisherKey]: ...
     async def publisher_key(self, digest: bytes) -> PublisherKey | None: ...
     async def revoke_publisher_key(self, key_id: str, *, now: Instant) -> None: ...
+
+    # --- the installation itself --------------------------------------------------------------------------------
+    async def meta(self, key: str) -> bytes | None: ...
+    async def set_meta_once(self, key: str, value: bytes) -> bytes:
+        """Sets it unless it is set; returns the value that stands."""
+        ...
 
     # --- sealed values, for key rotation ------------------------------------------------------------------------
     async def sealed_key_ids(self) -> set[str]:

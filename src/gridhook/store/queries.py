@@ -1,0 +1,62 @@
+"""Named SQL statements: portable ones, and those that a database overrides under the same name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal, TypeAlias
+
+Dialect: TypeAlias = Literal["sqlite", "postgres"]
+
+_HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+# A string literal, a comment, or a `::type` cast is passed over; only a single colon starts a name.
+_TOKEN = re.compile(r"'[^']*'|--[^\n]*|::|:([a-z_]+)|%")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement. `names` are its parameters in the order of their first appearance, which is the order of a row in `many`."""
+
+    name: str
+    sql: str
+    names: tuple[str, ...]
+
+
+def parse(text: str, dialect: Dialect) -> dict[str, Query]:
+    """Read `-- name: x` sections; `:name` becomes `?1` (SQLite) or `%(name)s` (psycopg)."""
+    parts = _HEAD.split(text)
+    queries: dict[str, Query] = {}
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        if name in queries:
+            raise ValueError(f"two statements are named {name}")
+        queries[name] = _compile(name, "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("--")).strip(), dialect)
+    return queries
+
+
+def load(dialect: Dialect) -> Mapping[str, Query]:
+    """All statements of one database. An override keeps the parameters of what it replaces, so that callers need not know of it."""
+    here = files("gridhook.store")
+    queries = parse(here.joinpath("queries.sql").read_text(), dialect)
+    if dialect == "postgres":
+        for name, query in parse(here.joinpath("queries.postgres.sql").read_text(), dialect).items():
+            if name in queries and queries[name].names != query.names:
+                raise ValueError(f"{name}: the override takes {query.names}, the portable statement {queries[name].names}")
+            queries[name] = query
+    return queries
+
+
+def _compile(name: str, body: str, dialect: Dialect) -> Query:
+    names: list[str] = []
+
+    def token(match: re.Match[str]) -> str:
+        found = match.group(1)
+        if found is None:
+            return "%%" if match.group(0) == "%" and dialect == "postgres" else match.group(0)
+        if found not in names:
+            names.append(found)
+        return f"?{names.index(found) + 1}" if dialect == "sqlite" else f"%({found})s"
+
+    sql = _TOKEN.sub(token, body)
+    return Query(name, sql, tuple(names))

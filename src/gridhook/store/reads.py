@@ -1,0 +1,88 @@
+"""What the store shows. Nothing here writes."""
+
+from __future__ import annotations
+
+from gridhook.errors import NotFound
+from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook
+from gridhook.store.database import Connection
+from gridhook.store.promises import AttemptPage, Lane, WebhookCounts, WebhookPage
+from gridhook.store.rows import account_from, attempt_from, publisher_key_from, secret_from, webhook_from
+from gridhook.vault import key_id_of
+
+FAR_FUTURE: Instant = 2**62
+
+
+def lanes(connection: Connection, limit: int, after: tuple[str, str]) -> list[Lane]:
+    return [Lane(*row) for row in connection.rows("lanes", account_id=after[0], webhook_id=after[1], limit=limit)]
+
+
+def webhook(connection: Connection, account_id: str, webhook_id: str) -> Webhook:
+    rows = connection.rows("webhook", account_id=account_id, webhook_id=webhook_id)
+    if not rows:
+        raise NotFound(f"no webhook {webhook_id}")
+    return webhook_from(rows[0])
+
+
+def webhooks(connection: Connection, account_id: str, offset: int, limit: int) -> WebhookPage:
+    page = connection.rows("webhook_page", account_id=account_id, limit=limit, offset=offset)
+    ((total,),) = connection.rows("webhook_total", account_id=account_id)
+    return WebhookPage([webhook_from(row) for row in page], total)
+
+
+def counts(connection: Connection, account_id: str, webhook_id: str) -> WebhookCounts:
+    ((held, held_until),) = connection.rows("count_held", account_id=account_id, webhook_id=webhook_id)
+    ((queued, queued_until),) = connection.rows("count_queued", account_id=account_id, webhook_id=webhook_id)
+    return WebhookCounts(held, queued, min((at for at in (held_until, queued_until) if at is not None), default=None))
+
+
+def attempts(
+    connection: Connection,
+    account_id: str,
+    webhook_id: str | None,
+    before: tuple[Instant, int] | None,
+    after: tuple[Instant, int] | None,
+    limit: int,
+) -> AttemptPage:
+    scope, params = ("account", {}) if webhook_id is None else ("webhook", {"webhook_id": webhook_id})
+    direction, (started_at, id) = ("before", before or (FAR_FUTURE, FAR_FUTURE)) if after is None else ("after", after)
+    # One more than asked for tells whether there is a next page.
+    rows = connection.rows(
+        f"attempts_of_{scope}_{direction}", account_id=account_id, started_at=started_at, id=id, limit=limit + 1, **params
+    )
+    found = [attempt_from(row) for row in rows[:limit]]
+    more = len(rows) > limit and bool(found)
+    return AttemptPage(found, (found[-1].started_at, found[-1].id) if more else None)
+
+
+def account(connection: Connection, account_id: str) -> Account:
+    rows = connection.rows("account", account_id=account_id)
+    if not rows:
+        raise NotFound(f"no account {account_id}")
+    return account_from(rows[0])
+
+
+def accounts(connection: Connection) -> list[Account]:
+    return [account_from(row) for row in connection.rows("accounts")]
+
+
+def secrets(connection: Connection, account_id: str) -> list[AccountSecret]:
+    return [secret_from(row) for row in connection.rows("secrets", account_id=account_id)]
+
+
+def publisher_keys(connection: Connection) -> list[PublisherKey]:
+    return [publisher_key_from(row) for row in connection.rows("publisher_keys")]
+
+
+def publisher_key(connection: Connection, digest: bytes) -> PublisherKey | None:
+    rows = connection.rows("publisher_key", digest=digest)
+    return publisher_key_from(rows[0]) if rows else None
+
+
+def meta(connection: Connection, key: str) -> bytes | None:
+    rows = connection.rows("meta", key=key)
+    return bytes(rows[0][0]) if rows else None
+
+
+def sealed_key_ids(connection: Connection) -> set[str]:
+    blobs = [row[-1] for row in (*connection.rows("sealed_secrets"), *connection.rows("sealed_credentials"))]
+    return {key_id_of(Sealed(bytes(blob))) for blob in blobs}

@@ -1,0 +1,132 @@
+"""Model objects to rows and back. Text columns receive only text that both databases can hold."""
+
+from __future__ import annotations
+
+import json
+
+from gridhook.model import (
+    Account,
+    AccountSecret,
+    Answered,
+    Attempt,
+    AttemptKind,
+    AuthMethod,
+    Echo,
+    Exchange,
+    Outcome,
+    Phase,
+    PublisherKey,
+    Reason,
+    Sealed,
+    Timings,
+    Unreachable,
+    Webhook,
+)
+from gridhook.store.database import Row
+
+_NO_TIMINGS = Timings()
+
+
+def clean(text: str) -> str:
+    """Without NUL and lone surrogates: PostgreSQL's text takes neither, and our own `detail` may quote a receiver."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def attempt_row(id: int, attempt: Attempt) -> Row:
+    """In the order of `insert_attempt`."""
+    outcome = attempt.outcome
+    exchange = outcome.exchange
+    timings = exchange.timings
+    status = reason = phase = detail = body_error = None
+    headers = body = b""
+    truncated = 0
+    if isinstance(outcome, Answered):
+        status, headers, body, truncated = outcome.status, outcome.headers, outcome.body, int(outcome.truncated)
+        body_error = None if outcome.body_error is None else clean(outcome.body_error)
+    else:
+        reason, phase, detail = outcome.reason.value, outcome.phase.value, clean(outcome.detail)
+    return (
+        id,
+        attempt.account_id,
+        attempt.webhook_id,
+        attempt.kind.value,
+        attempt.delivery_id,
+        attempt.event_id,
+        attempt.event_type,
+        attempt.number,
+        attempt.started_at,
+        status,
+        reason,
+        phase,
+        detail,
+        timings.dns_us,
+        timings.connect_us,
+        timings.tls_us,
+        timings.first_byte_us,
+        timings.total_us,
+        exchange.remote_address,
+        exchange.tls_version,
+        exchange.reconnects,
+        truncated,
+        body_error,
+        attempt.url,
+        attempt.credential_id,
+        attempt.next_attempt_at,
+        None if attempt.echo is None else attempt.echo.value,
+        headers,
+        body,
+    )
+
+
+def attempt_from(row: Row) -> Attempt:
+    """From the columns of the `attempts_of_` statements."""
+    (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail) = row[:13]
+    (dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error) = row[13:23]
+    (url, credential_id, next_attempt_at, echo, headers, body) = row[23:]
+    exchange = Exchange(Timings(dns_us, connect_us, tls_us, first_byte_us, total_us), remote_address, tls_version, reconnects)
+    outcome: Outcome
+    if status is not None:
+        outcome = Answered(status, bytes(headers), bytes(body), bool(truncated), body_error, exchange)
+    else:
+        outcome = Unreachable(Reason(reason), detail or "", Phase(phase), exchange)
+    return Attempt(
+        account_id,
+        webhook_id,
+        AttemptKind(kind),
+        number,
+        started_at,
+        outcome,
+        delivery_id,
+        event_id,
+        event_type,
+        url,
+        credential_id,
+        next_attempt_at,
+        None if echo is None else Echo(echo),
+        id,
+    )
+
+
+def webhook_from(row: Row) -> Webhook:
+    """From the columns of `webhook`; the last, the challenge, is nobody's business."""
+    account_id, id, name, url, url_version, auth_method, subscribed, created_at, verified_at, paused_at, _challenge = row
+    return Webhook(
+        account_id, id, name, url, url_version, AuthMethod(auth_method), tuple(json.loads(subscribed)), created_at, verified_at, paused_at
+    )
+
+
+def account_from(row: Row) -> Account:
+    id, name, enterprise, created_at = row
+    return Account(id, name, bool(enterprise), created_at)
+
+
+def secret_from(row: Row) -> AccountSecret:
+    account_id, id, sealed, created_at = row
+    return AccountSecret(account_id, id, Sealed(bytes(sealed)), created_at)
+
+
+def publisher_key_from(row: Row) -> PublisherKey:
+    id, name, account_id, created_at = row
+    return PublisherKey(id, name, account_id, created_at)

@@ -1,0 +1,179 @@
+"""SQLite through apsw: one writing connection, WAL, and a commit that is on the disk before it is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from gridhook.errors import GridhookError, Misconfigured
+from gridhook.store.database import Fault, Row
+from gridhook.store.migrations import Migration, bring_up
+from gridhook.store.queries import Query, load
+
+BUSY_MS = 5_000  # how long a write waits for another process (a command beside the server) to finish its own
+ID_BLOCK = 10_000
+
+_PRAGMAS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA cache_size = -32000;
+PRAGMA temp_store = MEMORY;
+PRAGMA wal_autocheckpoint = 4000;
+PRAGMA journal_size_limit = 67108864;
+"""
+
+
+class SqliteConnection:
+    """One connection. Statements are prepared once and kept by apsw's cache."""
+
+    def __init__(self, connection: apsw.Connection, queries: Mapping[str, Query]) -> None:
+        self._connection = connection
+        self._queries = queries
+        self._cursor = connection.cursor()
+        self._blocks: dict[str, tuple[int, int]] = {}  # kind -> next id, end of block
+        self._fresh_blocks: set[str] = set()  # taken in the open transaction: not ours if it is rolled back
+
+    def begin(self) -> None:
+        self._cursor.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._cursor.execute("COMMIT")
+        self._fresh_blocks.clear()
+
+    def rollback(self) -> None:
+        for kind in self._fresh_blocks:
+            self._blocks.pop(kind, None)
+        self._fresh_blocks.clear()
+        try:
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+        except apsw.Error:
+            self._connection.close(True)  # SQLite rolls back what a closed connection left
+
+    def rows(self, name: str, /, **params: Any) -> list[Row]:
+        query = self._queries[name]
+        return self._cursor.execute(query.sql, [params[key] for key in query.names]).fetchall()
+
+    def change(self, name: str, /, **params: Any) -> int:
+        query = self._queries[name]
+        before = self._connection.total_changes()
+        self._cursor.execute(query.sql, [params[key] for key in query.names])
+        return self._connection.total_changes() - before
+
+    def many(self, name: str, rows: Sequence[Row]) -> int:
+        before = self._connection.total_changes()
+        self._cursor.executemany(self._queries[name].sql, rows)
+        return self._connection.total_changes() - before
+
+    def many_rows(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        return self._cursor.executemany(self._queries[name].sql, rows).fetchall()
+
+    def ids(self, kind: str, count: int) -> list[int]:
+        start, end = self._blocks.get(kind, (0, 0))
+        if start + count > end:
+            size = max(count, ID_BLOCK)
+            ((start,),) = self.rows("alloc", size=size, name=kind)
+            end = start + size
+            self._fresh_blocks.add(kind)
+        self._blocks[kind] = (start + count, end)
+        return list(range(start, start + count))
+
+    def close(self) -> None:
+        self._connection.close(True)
+
+
+class Sqlite:
+    """One database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._queries = load("sqlite")
+
+    def connect(self, *, read_only: bool = False) -> SqliteConnection:
+        """The file must exist: a file that vanished under a running server is not replaced by an empty one."""
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+        return SqliteConnection(self._opened(flags), self._queries)
+
+    def _opened(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            connection.execute(_PRAGMAS).fetchall()
+        except BaseException:
+            connection.close(True)
+            raise
+        return connection
+
+    def prepare(self, *, migrate: bool) -> None:
+        """Make the file if it is missing, and bring its schema up. Raises `Misconfigured`."""
+        try:
+            self._prepare(migrate)
+        except (apsw.Error, OSError) as error:
+            raise Misconfigured(f"the database {self.path} cannot be used: {error}") from None
+
+    def _prepare(self, migrate: bool) -> None:
+        if not self.path.exists():
+            if not migrate:
+                raise Misconfigured(f"the database {self.path} does not exist: run `gridhook migrate`, or `gridhook serve`, which makes it")
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)
+        connection = self._opened(apsw.SQLITE_OPEN_READWRITE)
+        try:
+            # The lock is taken before the version is read, so two processes that start at once do not both apply a step.
+            with _Immediate(connection):
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)"
+                )
+            bring_up("sqlite", self._version(connection), migrate, lambda step: self._apply(connection, step))
+        finally:
+            connection.close(True)
+
+    @staticmethod
+    def _version(connection: apsw.Connection) -> int:
+        ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchall()
+        assert isinstance(version, int)
+        return version
+
+    def _apply(self, connection: apsw.Connection, step: Migration) -> None:
+        with _Immediate(connection):
+            if self._version(connection) >= step.number:
+                return  # another process was faster
+            connection.execute(step.sql).fetchall()
+            connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", (step.number, time.time_ns() // 1_000_000))
+
+    def fault(self, error: BaseException) -> Fault:
+        if isinstance(error, apsw.FullError | apsw.BusyError | apsw.LockedError | apsw.ReadOnlyError):
+            return Fault.FULL
+        if isinstance(error, apsw.ConstraintError):
+            unique = (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY)
+            return Fault.TAKEN if getattr(error, "extendedresult", 0) in unique else Fault.REFUSED
+        if isinstance(error, apsw.TooBigError | apsw.MismatchError | apsw.RangeError | UnicodeError | OverflowError):
+            return Fault.REFUSED
+        if isinstance(error, apsw.SQLError | apsw.MisuseError | apsw.BindingsError) or not isinstance(error, apsw.Error | OSError):
+            return Fault.DEFECT
+        if isinstance(error, GridhookError):
+            return Fault.DEFECT
+        return Fault.GONE
+
+    def idle(self, connection: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Immediate:
+    """A write transaction that waits its turn."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,0 +1,255 @@
+"""The store: every promise as a write for the writer's thread or a read on a reader's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from gridhook.clock import Clock
+from gridhook.errors import NotFound
+from gridhook.model import (
+    Account,
+    AccountSecret,
+    Attempt,
+    Claim,
+    Finished,
+    Instant,
+    NewEvent,
+    PublisherKey,
+    Sealed,
+    Webhook,
+)
+from gridhook.store import edits, reads, road
+from gridhook.store.database import Connection, Driver
+from gridhook.store.promises import (
+    AttemptPage,
+    Challenge,
+    Claimed,
+    Credential,
+    GiveBack,
+    Lane,
+    Published,
+    Reserve,
+    Want,
+    WebhookCounts,
+    WebhookPage,
+)
+from gridhook.store.readers import Readers
+from gridhook.store.writer import Operation, Writer
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """Keeps `promises.Store` on any database that a `Driver` can reach."""
+
+    def __init__(self, driver: Driver, clock: Clock, *, max_attempts: int, group_commit_events: int, prepare: Callable[[], None]) -> None:
+        self.clock = clock
+        self._driver = driver
+        self._prepare = prepare
+        self._max_attempts = max_attempts
+        self._writer = Writer(driver, self._work, group_commit_events)
+        self._readers = Readers(driver)
+        self._open = False
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._start)
+        self._open = True
+
+    def _start(self) -> None:
+        self._prepare()
+        self._writer.start()
+
+    async def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        self._writer.stop()
+        self._readers.close()
+        self._driver.close()
+
+    def is_alive(self) -> bool:
+        return self._open and self._writer.is_alive()
+
+    def backlog(self) -> int:
+        return self._writer.backlog()
+
+    # --- the writer's side --------------------------------------------------------------------------------------
+
+    def _work(self, connection: Connection, operations: Sequence[Operation]) -> Sequence[object]:
+        """One group, sorted by rank: records, releases, publishes, claims, then other edits."""
+        records = [one for one in operations if isinstance(one, road.Record)]
+        releases = [one for one in operations if isinstance(one, road.Release)]
+        publishes = [one for one in operations if isinstance(one, road.Publish)]
+        results: list[object] = []
+        if records:
+            results += road.record(connection, records)
+        if releases:
+            results += road.release(connection, releases)
+        if publishes:
+            results += road.publish(connection, publishes)
+        for operation in operations[len(results) :]:
+            if isinstance(operation, road.Claiming):
+                results.append(road.claim(connection, operation, self._max_attempts))
+            else:
+                results.append(cast(edits.Edit, operation).attempt(connection))
+        return results
+
+    async def _edited(self, change: Callable[..., T], *arguments: Any) -> T:
+        return cast(T, await self._writer.submit(edits.Edit(lambda connection: change(connection, *arguments))))
+
+    async def _all_steps(self, step: Callable[..., int], *arguments: Any) -> None:
+        """Repeats a bounded edit until it finds nothing more, letting others write in between. Should we die half-way, claims
+        and `settle_held` judge the remaining rows one by one."""
+        while await self._edited(step, *arguments):
+            pass
+
+    # --- the road -----------------------------------------------------------------------------------------------
+
+    async def publish(
+        self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
+    ) -> Published:
+        operation = road.Publish(events, lease_ms, now, reserve, give_back)
+        return cast(Published, await self._claiming(operation, lambda answer: answer.claims, now, give_back))
+
+    async def record(self, finished: Sequence[Finished]) -> list[bool]:
+        return cast(list[bool], await self._writer.submit(road.Record(finished)))
+
+    async def claim(self, wants: Sequence[Want], *, lease_ms: int, now: Instant) -> Claimed:
+        operation = road.Claiming(wants, lease_ms, now)
+        return cast(Claimed, await self._claiming(operation, lambda answer: answer.claims, now, None))
+
+    async def release(self, claims: Sequence[Claim], *, now: Instant) -> None:
+        await self._writer.submit(road.Release(claims, now))
+
+    async def _claiming(
+        self, operation: Operation, claims_of: Callable[[Any], list[Claim]], now: Instant, give_back: GiveBack | None
+    ) -> object:
+        """Awaits an answer that carries claims. If the caller is cancelled meanwhile, they are handed back: nobody else knows of them."""
+        future = self._writer.submit(operation)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(partial(self._hand_back, claims_of, now, give_back))
+            raise
+
+    def _hand_back(
+        self, claims_of: Callable[[Any], list[Claim]], now: Instant, give_back: GiveBack | None, future: asyncio.Future[Any]
+    ) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        claims = claims_of(future.result())
+        if give_back is not None:
+            for claim in claims:
+                give_back(claim.account_id, claim.webhook_id)
+        if claims and self._open:
+            self._writer.submit(road.Release(claims, now))
+
+    async def lanes(self, *, now: Instant, limit: int, after: tuple[str, str] | None = None) -> list[Lane]:
+        return await self._readers.run(reads.lanes, limit, after or ("", ""))
+
+    async def settle_held(self, *, now: Instant, limit: int) -> tuple[int, int]:
+        return await self._edited(edits.settle_held, now, limit)
+
+    # --- webhooks -----------------------------------------------------------------------------------------------
+
+    async def add_webhook(self, webhook: Webhook, credential: Credential | None) -> None:
+        await self._edited(edits.add_webhook, webhook, credential)
+
+    async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
+        return await self._readers.run(reads.webhook, account_id, webhook_id)
+
+    async def webhooks(self, account_id: str, *, offset: int, limit: int) -> WebhookPage:
+        return await self._readers.run(reads.webhooks, account_id, offset, limit)
+
+    async def delete_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> None:
+        await self._edited(edits.delete_webhook, account_id, webhook_id, now)
+        await self._all_steps(edits.cancel_step, account_id, webhook_id)
+
+    async def change_url(self, account_id: str, webhook_id: str, url: str, *, now: Instant) -> Webhook:
+        webhook = await self._edited(edits.change_url, account_id, webhook_id, url, now)
+        with suppress(NotFound):  # deleted meanwhile: its deletion cancels what we would have held
+            await self._all_steps(edits.hold_step, account_id, webhook_id)
+        return webhook
+
+    async def issue_challenge(self, account_id: str, webhook_id: str, challenge_id: str, *, now: Instant) -> Challenge:
+        return await self._edited(edits.issue_challenge, account_id, webhook_id, challenge_id)
+
+    async def settle_challenge(self, challenge: Challenge, attempt: Attempt | None, *, matched: bool, now: Instant) -> bool:
+        verified = await self._edited(edits.settle_challenge, challenge, attempt, matched, now)
+        if verified:
+            await self._all_steps(edits.release_step, challenge.account_id, challenge.webhook_id, now)
+        return verified
+
+    async def counts(self, account_id: str, webhook_id: str) -> WebhookCounts:
+        return await self._readers.run(reads.counts, account_id, webhook_id)
+
+    # --- the log ------------------------------------------------------------------------------------------------
+
+    async def attempts(
+        self,
+        account_id: str,
+        webhook_id: str | None,
+        *,
+        before: tuple[Instant, int] | None,
+        after: tuple[Instant, int] | None = None,
+        limit: int,
+    ) -> AttemptPage:
+        return await self._readers.run(reads.attempts, account_id, webhook_id, before, after, limit)
+
+    # --- accounts and keys --------------------------------------------------------------------------------------
+
+    async def add_account(self, account: Account) -> None:
+        await self._edited(edits.add_account, account)
+
+    async def account(self, account_id: str) -> Account:
+        return await self._readers.run(reads.account, account_id)
+
+    async def accounts(self) -> list[Account]:
+        return await self._readers.run(reads.accounts)
+
+    async def set_enterprise(self, account_id: str, enterprise: bool) -> None:
+        await self._edited(edits.set_enterprise, account_id, enterprise)
+
+    async def add_secret(self, secret: AccountSecret) -> None:
+        await self._edited(edits.add_secret, secret)
+
+    async def secrets(self, account_id: str) -> list[AccountSecret]:
+        return await self._readers.run(reads.secrets, account_id)
+
+    async def revoke_secret(self, account_id: str, secret_id: str, *, now: Instant) -> None:
+        await self._edited(edits.revoke_secret, account_id, secret_id, now)
+
+    async def add_publisher_key(self, key: PublisherKey, digest: bytes) -> None:
+        await self._edited(edits.add_publisher_key, key, digest)
+
+    async def publisher_keys(self) -> list[PublisherKey]:
+        return await self._readers.run(reads.publisher_keys)
+
+    async def publisher_key(self, digest: bytes) -> PublisherKey | None:
+        return await self._readers.run(reads.publisher_key, digest)
+
+    async def revoke_publisher_key(self, key_id: str, *, now: Instant) -> None:
+        await self._edited(edits.revoke_publisher_key, key_id, now)
+
+    # --- the installation itself, and key rotation --------------------------------------------------------------
+
+    async def meta(self, key: str) -> bytes | None:
+        return await self._readers.run(reads.meta, key)
+
+    async def set_meta_once(self, key: str, value: bytes) -> bytes:
+        return await self._edited(edits.set_meta_once, key, value)
+
+    async def sealed_key_ids(self) -> set[str]:
+        return await self._readers.run(reads.sealed_key_ids)
+
+    async def reseal(self, limit: int, reseal: Callable[[str, Sealed], Sealed | None]) -> int:
+        return await self._edited(edits.reseal, limit, reseal)

@@ -1,0 +1,231 @@
+"""The one thread that writes. Whatever waits shares a transaction; everyone is answered after its commit, never before."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from gridhook.errors import Conflict, GridhookError, Invalid, Unavailable
+from gridhook.store.database import Connection, Driver, Fault
+
+BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # between two looks at a database that was found gone
+RETRIES_OF_VICTIMS = 5
+
+
+class Operation:
+    """One caller's write, waiting for the writer. `weight`: how many rows it stands for, roughly."""
+
+    __slots__ = ("future", "loop", "weight")
+    rank = 0  # operations of one group run in this order
+
+    def __init__(self, weight: int = 1) -> None:
+        self.weight = weight
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def refuse(self) -> None:
+        """Nothing of it was kept: undo what was taken outside the database."""
+
+
+class Work(Protocol):
+    """How operations become statements. Results in the order of `operations`; an exception among them fails that one only
+    and promises that it wrote nothing."""
+
+    def __call__(self, connection: Connection, operations: Sequence[Operation]) -> Sequence[object]: ...
+
+
+class Writer:
+    """Owns the writing connection. Thread-safe to submit to; answers on each caller's own loop."""
+
+    def __init__(self, driver: Driver, work: Work, most: int) -> None:
+        self._driver = driver
+        self._work = work
+        self._most = most
+        self._queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self._waiting = 0
+        self._done = 0
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._down: str | None = None
+        self._failures = 0
+        self._next_look = 0.0
+
+    def start(self) -> None:
+        self._connection = self._driver.connect()
+        self._thread = threading.Thread(target=self._run, name="gridhook-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what waits, then end. Blocks."""
+        self._closing = True
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+        self._abandon()
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and self._down is None
+
+    def backlog(self) -> int:
+        return max(0, self._waiting - self._done)
+
+    def submit(self, operation: Operation) -> asyncio.Future[Any]:
+        if self._closing or self._thread is None or not self._thread.is_alive():
+            raise Unavailable("the store is closed")
+        self._waiting += operation.weight  # only event loops add, only the writer takes away: no lock needed for a count this rough
+        self._queue.put(operation)
+        return operation.future
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            group, last = self._gather()
+            try:
+                if group:
+                    self._serve(group)
+                elif self._down is not None:
+                    self._look()
+                if self._connection is not None and self._down is None:
+                    self._driver.idle(self._connection)
+            except Exception as error:  # whatever it was, the thread must go on: without it nothing is accepted any more
+                self._fail(error)
+            self._done += sum(operation.weight for operation in group)
+
+    def _gather(self) -> tuple[list[Operation], bool]:
+        try:
+            first = self._queue.get(timeout=None if self._down is None else max(0.01, self._next_look - time.monotonic()))
+        except Empty:
+            return [], False
+        if first is None:
+            return [], True
+        group, weight = [first], first.weight
+        while weight < self._most:
+            try:
+                operation = self._queue.get_nowait()
+            except Empty:
+                break
+            if operation is None:
+                return group, True
+            group.append(operation)
+            weight += operation.weight
+        return group, False
+
+    def _serve(self, group: list[Operation]) -> None:
+        group.sort(key=lambda operation: operation.rank)
+        if self._down is not None and not self._look():
+            self._answer(group, [self._unavailable()] * len(group))
+            return
+        try:
+            results = self._transaction(group)
+        except Exception as error:
+            fault = self._driver.fault(error)
+            if fault in (Fault.GONE, Fault.FULL):
+                self._fail(error)
+                results = [self._unavailable()] * len(group)
+            else:
+                # One of them is poison: each on its own, so that only that one fails.
+                results = [self._alone(operation) for operation in group]
+        self._answer(group, results)
+
+    def _transaction(self, group: Sequence[Operation]) -> Sequence[object]:
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.begin()
+            results = self._work(connection, group)
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        return results
+
+    def _alone(self, operation: Operation) -> object:
+        if self._down is not None:
+            return self._unavailable()
+        for _ in range(RETRIES_OF_VICTIMS):
+            try:
+                return self._transaction([operation])[0]
+            except Exception as error:
+                fault = self._driver.fault(error)
+                if fault is Fault.AGAIN:
+                    continue
+                if fault in (Fault.GONE, Fault.FULL):
+                    self._fail(error)
+                    return self._unavailable()
+                if isinstance(error, GridhookError):
+                    return error
+                return _translated(fault, error)
+        return Unavailable("the database is too busy to write this")
+
+    def _answer(self, group: Sequence[Operation], results: Sequence[object]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], object]]] = {}
+        for operation, result in zip(group, results, strict=True):
+            if isinstance(result, BaseException):
+                operation.refuse()
+            by_loop.setdefault(operation.loop, []).append((operation.future, result))
+        for loop, answers in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_settle, answers)
+            except RuntimeError:
+                continue  # that loop is closed: nobody waits there any more
+
+    # --- gone, and back -----------------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException) -> None:
+        self._down = f"{type(error).__name__}: {error}"
+        self._next_look = time.monotonic() + BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)]
+        self._failures += 1
+        if self._driver.fault(error) is not Fault.FULL:
+            self._abandon()
+
+    def _look(self) -> bool:
+        """Is the database back? Asked at most once per back-off; a real write, because a full disk still answers reads."""
+        if time.monotonic() < self._next_look:
+            return False
+        try:
+            if self._connection is None:
+                self._connection = self._driver.connect()
+            self._connection.begin()
+            self._connection.change("probe", value=str(time.time_ns()).encode())
+            self._connection.commit()
+        except Exception as error:
+            if self._connection is not None:
+                self._connection.rollback()
+            self._fail(error)
+            return False
+        self._down = None
+        self._failures = 0
+        return True
+
+    def _abandon(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(f"the database cannot be written now ({self._down})", retry_after=2)
+
+
+def _settle(answers: list[tuple[asyncio.Future[Any], object]]) -> None:
+    for future, result in answers:
+        if future.done():
+            continue  # its caller was cancelled
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _translated(fault: Fault, error: Exception) -> Exception:
+    if fault is Fault.TAKEN:
+        return Conflict(f"it exists already ({error})")
+    if fault is Fault.REFUSED:
+        return Invalid("", f"the database cannot store this ({error})")
+    return error
