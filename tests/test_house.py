@@ -1,0 +1,183 @@
+"""The house is in order: floors hold, what the code offers is documented, and nothing in the project points to one person's machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.routing import BaseRoute, Mount, Route
+
+from gridhook.app import Gridhook
+from gridhook.config import Settings
+from gridhook.model import AttemptKind, AuthMethod, DeliveryState, Echo, FailureReason, Reason
+from gridhook.web import build_app
+from tools import pages
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+NOT_OURS = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache", "__pycache__"}
+NOT_OURS |= {"dist", "build", "gridhook-data", ".demo"}
+
+
+def test_floors_hold() -> None:
+    lint_imports = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([lint_imports, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# Documents
+
+
+def test_what_the_documents_repeat_from_the_code_is_up_to_date() -> None:
+    assert [path.name for path, text in pages.pages() if not path.exists() or path.read_text() != text] == [], "run `make docs`"
+
+
+def test_every_setting_is_documented() -> None:
+    page = (DOCS / "settings.md").read_text()
+    assert [name for name, _, _ in Settings.describe() if f"| `{name}` |" not in page] == []
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, _, doc in Settings.describe() if len(doc) < 10] == []
+
+
+@pytest.mark.parametrize("word", [*Reason, *FailureReason, *Echo], ids=lambda word: f"{type(word).__name__}.{word}")
+def test_every_reason_that_a_customer_can_be_shown_is_documented(word: Reason | FailureReason | Echo) -> None:
+    assert f"`{word}`" in (DOCS / "receiving.md").read_text() + (DOCS / "api.md").read_text()
+
+
+def test_every_route_is_documented(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path))
+    app = build_app(Gridhook(settings).service, settings)
+    offered = {f"{method} {path}" for method, path in routes(app.routes)}
+    assert len(offered) >= 8, "the four vendor routes, publishing, attempts, health and schemas at least"
+    documented = (DOCS / "api.md").read_text()
+    assert sorted(line for line in offered if f"`{line}`" not in documented) == []
+
+
+def routes(under: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(method, path as it is documented: `{id:path}` reads `{id}`) of all that the server answers; HEAD follows from GET."""
+    for route in under:
+        if isinstance(route, Mount):
+            yield from routes(route.routes, prefix + route.path) if route.routes else [("GET", f"{prefix}{route.path}/{{path}}")]
+        elif isinstance(route, Route):
+            path = re.sub(r":\w+}", "}", prefix + route.path)
+            yield from ((method, path) for method in (route.methods or {"GET"}) - {"HEAD", "OPTIONS"})
+        else:
+            raise AssertionError(f"a kind of route that this test cannot read: {route!r}")
+
+
+def test_every_command_and_option_says_what_it_does() -> None:
+    silent = []
+    for context, command in pages.commands():
+        if not command.help:
+            silent.append(context.command_path)
+        silent += [
+            f"{context.command_path} {p.name}" for p in command.params if p.param_type_name == "option" and not getattr(p, "help", None)
+        ]
+    assert silent == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+# What the database may hold is what the model can say
+
+
+@pytest.mark.parametrize("schema", sorted((ROOT / "src/gridhook/store/schema").glob("*.sql")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("column", "words"), [("state", DeliveryState), ("failure_reason", FailureReason), ("auth_method", AuthMethod), ("kind", AttemptKind)]
+)
+def test_closed_sets_in_the_database_are_the_models(
+    schema: Path, column: str, words: type[DeliveryState | FailureReason | AuthMethod | AttemptKind]
+) -> None:
+    checks = re.findall(rf"CHECK \({column} IN \(([^)]*)\)\)", schema.read_text())
+    assert checks or not schema.name.startswith("0001"), f"the first migration must close the set of {column}"
+    for check in checks:
+        assert {word.strip(" '\n") for word in check.split(",")} == set(words)
+
+
+# Installing
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
+def test_requirement_files_pin_version_and_hash_and_name_no_index(path: Path) -> None:
+    text = path.read_text()
+    assert "://" not in text
+    options = [line for line in text.splitlines() if line.startswith("-")]
+    assert options == []
+    for requirement in re.findall(r"^[a-z].*(?:\n +--hash.*)*", text, flags=re.MULTILINE):
+        assert re.match(r"[a-z0-9._-]+==\S+( ;[^\\]*)? \\\n +--hash=sha256:[0-9a-f]{64}", requirement), requirement
+
+
+def test_what_is_tested_is_what_is_run() -> None:
+    run, dev = pins("run.txt"), pins("dev.txt")
+    assert {name: version for name, version in run.items() if dev.get(name) != version} == {}
+
+
+def test_every_named_dependency_is_locked() -> None:
+    assert names(PROJECT["project"]["dependencies"]) - set(pins("run.txt")) == set(), "run `make lock`"
+    assert names(PROJECT["dependency-groups"]["dev"]) - set(pins("dev.txt")) == set(), "run `make lock`"
+
+
+def pins(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), flags=re.MULTILINE))
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=~!; ]", requirement)[0].lower() for requirement in requirements}
+
+
+# The project is at home on any machine
+
+# In pieces, so that this file does not find itself.
+HOSTS = (
+    ("pypi", "org"),
+    ("files.python" + "hosted", "org"),
+    ("registry.npm" + "js", "org"),
+    ("deb.deb" + "ian", "org"),
+    ("proxy.go" + "lang", "org"),
+)
+ELSEWHERE = re.compile("|".join([*(re.escape(".".join(host)) for host in HOSTS), r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/"]))
+
+
+def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
+    found = []
+    for path in files_of(ROOT):
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue  # a picture or a font
+        found += [f"{path.relative_to(ROOT)}:{n}: {line[:100]}" for n, line in enumerate(text.splitlines(), 1) if ELSEWHERE.search(line)]
+    assert found == []
+
+
+def test_the_search_for_foreign_paths_finds_one() -> None:
+    for sample in ("see /" + "work/notes", "https://" + ".".join(HOSTS[0]) + "/simple", "cd /" + "home/anna/gridhook"):
+        assert ELSEWHERE.search(sample)
+    for sample in ("GET /framework/", "teamwork/root", "src/root/x"):
+        assert not ELSEWHERE.search(sample)
+
+
+def files_of(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.name in NOT_OURS or path.is_symlink() or path.name.endswith(".egg-info"):
+            continue
+        if path.is_dir():
+            yield from files_of(path)
+        elif path.is_file():
+            yield path
