@@ -201,7 +201,7 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise Misconfigured(f"master key file {path}: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         # Of the opened file, not of the path: nobody can swap it in between.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -211,7 +211,9 @@ def _read(path: Path) -> str | None:
                 f"master key file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}): run chmod 600 {path}, "
                 "and make new keys if others may have read it"
             )
-        content = file.read(_LARGEST_FILE + 1)
+        content = os.read(descriptor, _LARGEST_FILE + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _LARGEST_FILE:
         raise Misconfigured(f"master key file {path} is larger than {_LARGEST_FILE} bytes: it holds something else")
     try:

@@ -99,6 +99,7 @@ REASONS = MappingProxyType(
             "Our process was told to stop during this attempt; whether the request arrived is not known",
             "Nothing to do: the attempt is not counted and is made again. De-duplicate on the event's id.",
         ),
+        Reason.NOT_SENT: Diagnosis("No request was made: none was needed", "Nothing to do."),
         Reason.INTERNAL: Diagnosis(
             "The attempt failed through a defect on the sender's side",
             "Report it to the sender's operator with the time of this attempt: the log holds the error.",
