@@ -13,6 +13,7 @@ from gridhook.errors import Conflict, GridhookError, Invalid, Unavailable
 from gridhook.store.database import Connection, Driver, Fault
 
 BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # between two looks at a database that was found gone
+IDLE_SECONDS = 10.0  # how long the writer sleeps at most before it does its upkeep
 RETRIES_OF_VICTIMS = 5
 
 
@@ -100,7 +101,8 @@ class Writer:
 
     def _gather(self) -> tuple[list[Operation], bool]:
         try:
-            first = self._queue.get(timeout=None if self._down is None else max(0.01, self._next_look - time.monotonic()))
+            wait = IDLE_SECONDS if self._down is None else max(0.01, self._next_look - time.monotonic())
+            first = self._queue.get(timeout=wait)
         except Empty:
             return [], False
         if first is None:
