@@ -11,10 +11,11 @@ from pathlib import Path
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine import Engine
+from gridhook.model import Sealed
 from gridhook.service import Service
 from gridhook.store import open_store
 from gridhook.store.promises import Store
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics, bridge_stdlib
 from gridhook.transport import open_transport
 from gridhook.vault import Vault
 
@@ -27,13 +28,22 @@ class Gridhook:
     def __init__(self, settings: Settings, *, clock: Clock | None = None, log: Log | None = None) -> None:
         self.settings = settings
         self.log = log or Log(level=settings.log_level)
+        self.metrics = Metrics()
         # The key before the database: a database sealed under a key that nobody has is of no use.
         self.vault = Vault.load(settings, create=settings.database_kind == "sqlite")
         self.store: Store = open_store(settings, clock=clock)
         self.transport = open_transport(settings)
-        self.engine = Engine(store=self.store, transport=self.transport, vault=self.vault, settings=settings, log=self.log)
+        self.engine = Engine(
+            store=self.store, transport=self.transport, vault=self.vault, settings=settings, log=self.log, metrics=self.metrics
+        )
         self.service = Service(
-            store=self.store, engine=self.engine, transport=self.transport, vault=self.vault, settings=settings, log=self.log
+            store=self.store,
+            engine=self.engine,
+            transport=self.transport,
+            vault=self.vault,
+            settings=settings,
+            log=self.log,
+            metrics=self.metrics,
         )
 
     async def open(self) -> None:
@@ -50,13 +60,14 @@ class Gridhook:
         """Finish or hand back what is in flight, then close the database. Nothing accepted is lost by it."""
         await self.engine.close()
         await self.store.close()
-        self.log.flush()
+        self.log.close()
 
 
 async def check_vault(store: Store, vault: Vault) -> None:
     """Raises `Misconfigured` when a stored secret is sealed under a key that we do not have, or that has other bytes."""
     vault.check_ids(await store.sealed_key_ids())
-    vault.check_canary(await store.set_meta_once(CANARY, vault.canary()))
+    for key_id in vault.key_ids:
+        vault.check_canary(Sealed(await store.set_meta_once(f"{CANARY}|{key_id}", vault.canary(key_id).blob)))
 
 
 @asynccontextmanager
@@ -87,6 +98,7 @@ async def serve(settings: Settings) -> None:
     from gridhook.web.server import Server
 
     gridhook = Gridhook(settings)
+    bridge_stdlib(gridhook.log, settings.log_level)
     # Before the first await: a stop requested while we start must not be forgotten.
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,13 +108,14 @@ async def serve(settings: Settings) -> None:
         await gridhook.start()
         server = Server(build_app(gridhook.service, settings), settings)
         await server.start()
-        gridhook.log.info("listening", address=settings.listen, database=gridhook.settings.database_kind, data_dir=str(Path(settings.data_dir)))
+        gridhook.log.info(
+            "listening", address=settings.listen, database=gridhook.settings.database_kind, data_dir=str(Path(settings.data_dir))
+        )
         await stop.wait()
         gridhook.log.info("stopping", in_flight=gridhook.engine.dispatcher.in_flight)
         server.stop_accepting()
         gridhook.engine.dispatcher.stop_claiming()
         await server.wait_closed(settings.drain_seconds)
     finally:
-        await gridhook.close()
         gridhook.log.info("stopped")
-        gridhook.log.flush()
+        await gridhook.close()

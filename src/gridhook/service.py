@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import re
 import secrets as chance
 import time
 from collections.abc import Sequence
@@ -15,15 +15,16 @@ from gridhook.engine import Engine
 from gridhook.errors import Conflict, Forbidden, GridhookError, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
 from gridhook.limits import Budget, TimedCache
 from gridhook.model import Account, AccountSecret, AuthMethod, NewEvent, Publication, PublisherKey, Webhook
-from gridhook.rules import catalogue, cloudevents, ids
+from gridhook.rules import catalogue, cloudevents, contexts, ids
 from gridhook.rules.cloudevents import Draft
 from gridhook.store.promises import Credential, Published, Store
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
 
 KEY_CACHE_SECONDS = 5.0  # how long a revoked key may still be taken by another process
 MAX_NAME = 120
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 SECRET_BYTES = 32
 
 
@@ -44,13 +45,16 @@ class Issued:
 
 
 class Service:
-    def __init__(self, *, store: Store, engine: Engine, transport: Transport, vault: Vault, settings: Settings, log: Log) -> None:
+    def __init__(
+        self, *, store: Store, engine: Engine, transport: Transport, vault: Vault, settings: Settings, log: Log, metrics: Metrics
+    ) -> None:
         self.store = store
         self.engine = engine
         self.transport = transport
         self.vault = vault
         self.settings = settings
         self.log = log
+        self.metrics = metrics
         self.clock: Clock = store.clock
         self._verify_budget = Budget(settings.verify_per_minute, 60.0)
         self._last_verify: dict[str, float] = {}
@@ -92,8 +96,7 @@ class Service:
             else:
                 answers.append(accepted)
         if events:
-            # Shielded: once the commit is under way, a caller that goes away must not take the claims with it.
-            published = await asyncio.shield(asyncio.ensure_future(self._commit(events)))
+            published = await self._commit(events)
             for place, result in zip(places, published.results, strict=True):
                 answers[place] = result
         return answers
@@ -115,11 +118,15 @@ class Service:
             return refusal
 
     async def _commit(self, events: list[NewEvent]) -> Published:
-        published = await self.store.publish(events, lease_ms=self.settings.lease_ms, now=self.clock.now(), reserve=self.engine.reserve)
+        engine = self.engine
+        published = await self.store.publish(
+            events, lease_ms=self.settings.lease_ms, now=self.clock.now(), reserve=engine.reserve, give_back=engine.give_back
+        )
         self.engine.take(published.claims)
         self.engine.announce(published.queued)
         for event, result in zip(events, published.results, strict=True):
             self.log.event_accepted(event, result)
+            self.metrics.accepted(result)
         return published
 
     # --- accounts and keys --------------------------------------------------------------------------------------
@@ -134,7 +141,7 @@ class Service:
 
     async def create_account(self, name: str, *, account_id: str | None = None, enterprise: bool = True) -> tuple[Account, Issued]:
         """A new account with its first API secret. Raises `Invalid`, `Conflict`."""
-        account_id = ids.account_id(chance.token_bytes(16)) if account_id is None else ids.check_account_id(account_id)
+        account_id = ids.account_id(chance.token_bytes(16)) if account_id is None else _checked_account_id(account_id)
         account = Account(account_id, _checked_name(name), enterprise, self.clock.now())
         await self.store.add_account(account)
         return account, await self.add_secret(account_id)
@@ -142,8 +149,8 @@ class Service:
     async def add_secret(self, account_id: str) -> Issued:
         """One more API secret; both stay valid until one is revoked. Raises `NotFound`, `Conflict` when there are two."""
         await self.store.account(account_id)
-        issued = Issued(f"sec_{chance.token_hex(8)}", chance.token_hex(SECRET_BYTES))
-        sealed = self.vault.seal(issued.text, _secret_context(account_id, issued.id))
+        issued = Issued(ids.secret_id(chance.token_bytes(16)), ids.secret_text(chance.token_bytes(SECRET_BYTES)))
+        sealed = self.vault.seal(issued.text, contexts.account_secret(account_id, issued.id))
         await self.store.add_secret(AccountSecret(account_id, issued.id, sealed, self.clock.now()))
         self._secrets.forget(account_id)
         return issued
@@ -161,7 +168,7 @@ class Service:
         found = self._secrets.get(account_id)
         if found is None:
             rows = await self.store.secrets(account_id)
-            found = [self.vault.open(row.sealed, _secret_context(account_id, row.id)) for row in rows]
+            found = [self.vault.open(row.sealed, contexts.account_secret(account_id, row.id)) for row in rows]
             if found:
                 self._secrets.put(account_id, found)
         return found
@@ -170,7 +177,7 @@ class Service:
         """A key to publish with, for one account or (None) for all. Shown once, stored as its SHA-256."""
         if account_id is not None:
             await self.store.account(account_id)
-        issued = Issued(f"pub_{chance.token_hex(8)}", f"ghp_{chance.token_urlsafe(SECRET_BYTES)}")
+        issued = Issued(ids.publisher_key_id(chance.token_bytes(16)), "ghp_" + ids.secret_text(chance.token_bytes(SECRET_BYTES)))
         key = PublisherKey(issued.id, _checked_name(name), account_id, self.clock.now())
         await self.store.add_publisher_key(key, hashlib.sha256(issued.text.encode()).digest())
         return issued
@@ -209,9 +216,9 @@ class Service:
             subscribed_events=events,
             created_at=self.clock.now(),
         )
-        private_key = chance.token_hex(SECRET_BYTES)
-        key_id = f"key_{chance.token_hex(8)}"
-        sealed = self.vault.seal(private_key, ids.private_key_context(account_id, webhook.id, key_id))
+        private_key = ids.secret_text(chance.token_bytes(SECRET_BYTES))
+        key_id = ids.credential_id(chance.token_bytes(16))
+        sealed = self.vault.seal(private_key, contexts.private_key(account_id, webhook.id, key_id))
         await self.store.add_webhook(webhook, Credential(key_id, sealed))
         self.engine.start_verification(account_id, webhook.id)
         return Created(webhook, private_key)
@@ -275,7 +282,7 @@ def _checked_name(name: str) -> str:
     return text
 
 
-def _secret_context(account_id: str, secret_id: str) -> str:
-    return f"account_secrets|secret|{account_id}|{secret_id}"
-
-
+def _checked_account_id(account_id: str) -> str:
+    if not ACCOUNT_ID.fullmatch(account_id):
+        raise Invalid("id", "must be 1 to 64 of the letters, digits, dash and underscore")
+    return account_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,10 +26,11 @@ import msgspec
 from gridhook.app import offline
 from gridhook.bench.publisher import Sent
 from gridhook.config import Settings
-from gridhook.rules.catalogue import catalogue
+from gridhook.rules.catalogue import event_type
 
 EVENT_TYPE = "ag.access_pass.issued"
 START_SECONDS = 30.0
+SERVER = (sys.executable, "-m", "gridhook")
 
 
 @dataclass
@@ -68,7 +69,6 @@ class Rig:
     """A running server with one account, one publisher key and one receiver."""
 
     directory: Path
-    server: Process
     receiver: Process
     server_port: int
     receiver_port: int
@@ -76,8 +76,8 @@ class Rig:
     secret: str
     key: str
     settings: Settings
-    webhooks: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    command: tuple[str, ...]
+    server: Process = field(init=False)
 
     # --- the receiver -------------------------------------------------------------------------------------------
 
@@ -88,10 +88,34 @@ class Rig:
 
     # --- the server ---------------------------------------------------------------------------------------------
 
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def start_server(self) -> None:
+        """Start (again) on the same database; returns when it is ready."""
+        with (self.directory / "server.log").open("ab") as log:
+            self.server = Process("server", subprocess.Popen([*self.command, "serve"], env=self.environment(), stdout=log, stderr=log))
+        wait_for(self._is_ready, START_SECONDS, "the server")
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, with the rig's settings and no others."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("GRIDHOOK_")} | self.settings.environment()
+
+    def _is_ready(self) -> bool:
+        if self.server.popen.poll() is not None:
+            raise RuntimeError("the server ended: " + (self.directory / "server.log").read_text()[-2000:])
+        try:
+            with urllib.request.urlopen(f"http://{self.settings.listen}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def kill_server(self) -> None:
+        """kill -9: no warning, no last word."""
+        self.server.popen.kill()
+        self.server.popen.wait()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None, query: str = "") -> dict[str, Any]:
         """A signed call of the console API."""
         payload = json.dumps(body).encode() if body is not None else b"{}"
-        query = "" if body is not None else "?sig_payload=%7B%7D"
+        query = f"?{query}" + ("" if body is not None else "&sig_payload=%7B%7D")
         signature = hmac.new(self.secret.encode(), base64.b64encode(payload), hashlib.sha256).hexdigest()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.server_port}{path}{query}",
@@ -110,11 +134,12 @@ class Rig:
             "/v1/console/webhooks",
             {"name": "bench", "url": f"http://127.0.0.1:{self.receiver_port}/hook", "subscribed_events": [EVENT_TYPE]},
         )
-        self.webhooks.append(webhook["id"])
         return str(webhook["id"])
 
     def wait_verified(self, webhook_id: str) -> None:
-        wait_for(lambda: bool(self.call("GET", f"/v1/console/webhooks/{webhook_id}")["status"] == "verified"), START_SECONDS, "verification")
+        wait_for(
+            lambda: bool(self.call("GET", f"/v1/console/webhooks/{webhook_id}")["status"] == "verified"), START_SECONDS, "verification"
+        )
 
     def publish(self, name: str, during: Callable[[], None] | None = None, **plan: Any) -> Sent:
         """Run one publisher process to its end."""
@@ -156,7 +181,7 @@ class Rig:
 
 
 def example_data() -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(catalogue()[EVENT_TYPE].example))
+    return msgspec.Raw(msgspec.json.encode(event_type(EVENT_TYPE).example))
 
 
 def wait_for(ready: Callable[[], bool], seconds: float, what: str) -> None:
@@ -174,10 +199,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def rig(directory: Path, database_url: str = "", **changes: Any) -> Iterator[Rig]:
-    """A rig in `directory`, on SQLite there or on `database_url`. `changes`: settings of the server."""
-    import asyncio
-
+def rig(directory: Path, database_url: str = "", command: tuple[str, ...] = SERVER, **changes: Any) -> Iterator[Rig]:
+    """A rig in `directory`, on SQLite there or on `database_url`. `changes`: settings of the server; `command`: what runs it."""
     settings = Settings(
         data_dir=str(directory / "data"),
         database_url=database_url,
@@ -193,44 +216,27 @@ def rig(directory: Path, database_url: str = "", **changes: Any) -> Iterator[Rig
             key = await service.create_publisher_key("bench")
             return account.id, secret.text, key.text
 
-    if database_url:
-        from gridhook.vault import make_key_file
-
-        make_key_file(directory / "master.key")
+    key_file = directory / "master.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text("bench:" + base64.b64encode(os.urandom(32)).decode())
     account, secret, key = asyncio.run(prepare())
-    receiver = subprocess.Popen([sys.executable, "-m", "gridhook.bench.receiver", "0"], stdout=subprocess.PIPE)
-    assert receiver.stdout is not None
-    receiver_port = int(receiver.stdout.readline())
-    log = (directory / "server.log").open("wb")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRIDHOOK_")} | settings.environment()
-    server = subprocess.Popen([sys.executable, "-m", "gridhook", "serve"], env=environment, stdout=log, stderr=log)
-    made = Rig(
-        directory,
-        Process("server", server),
-        Process("receiver", receiver),
-        int(settings.listen.rpartition(":")[2]),
-        receiver_port,
-        account,
-        secret,
-        key,
-        settings,
-    )
-
-    def ready() -> bool:
-        if server.poll() is not None:
-            raise RuntimeError("the server ended: " + (directory / "server.log").read_text()[-2000:])
+    with subprocess.Popen([sys.executable, "-m", "gridhook.bench.receiver", "0"], stdout=subprocess.PIPE) as receiver:
+        assert receiver.stdout is not None
+        made = Rig(
+            directory=directory,
+            receiver=Process("receiver", receiver),
+            server_port=int(settings.listen.rpartition(":")[2]),
+            receiver_port=int(receiver.stdout.readline()),
+            account=account,
+            secret=secret,
+            key=key,
+            settings=settings,
+            command=command,
+        )
         try:
-            with urllib.request.urlopen(f"http://{settings.listen}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    try:
-        wait_for(ready, START_SECONDS, "the server")
-        yield made
-    finally:
-        made.server.stop()
-        receiver.kill()
-        receiver.wait()
-        receiver.stdout.close()
-        log.close()
+            made.start_server()
+            yield made
+        finally:
+            if hasattr(made, "server"):
+                made.server.stop()
+            receiver.kill()

@@ -51,6 +51,7 @@ class Load:
         self.done = asyncio.Event()
         self.open = 0
         self.idle: list[Connection] = []
+        self.draining = False
         content = "application/json" if plan.batch == 1 else "application/cloudevents-batch+json"
         self.head = (
             f"POST /v1/accounts/{plan.account}/events HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
@@ -110,6 +111,8 @@ class Connection(asyncio.Protocol):
             sent.refused[str(status)] = sent.refused.get(str(status), 0) + len(self.ids)
         if self.load.plan.rate:
             self.load.idle.append(self)
+            if self.load.draining and len(self.load.idle) == self.load.open:
+                self.load.done.set()
         elif self.load.more():
             if status == 503:  # told to come back later: do
                 asyncio.get_running_loop().call_later(0.2, self.send)
@@ -129,12 +132,12 @@ async def steady(load: Load) -> None:
                 break
             load.idle.pop().send()
         await asyncio.sleep(0.0005)
-    while len(load.idle) < load.open:
-        await asyncio.sleep(0.01)
+    load.draining = True
+    if len(load.idle) < load.open:
+        await load.done.wait()
 
 
-async def main(path: str) -> None:
-    plan = msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+async def run(plan: Plan) -> Sent:
     load = Load(plan)
     loop = asyncio.get_running_loop()
     for _ in range(plan.connections):
@@ -144,8 +147,13 @@ async def main(path: str) -> None:
     else:
         await load.done.wait()
     load.sent.ended_ns = time.monotonic_ns()
-    Path(plan.result).write_bytes(msgspec.json.encode(load.sent))
+    return load.sent
+
+
+def main(path: Path) -> None:
+    plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+    Path(plan.result).write_bytes(msgspec.json.encode(uvloop.run(run(plan))))
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    main(Path(sys.argv[1]))

@@ -36,17 +36,18 @@ class Memory:
 
     def clear(self) -> None:
         self.order: list[str] = []
-        self.known: set[str] = set()
+        self.counts: dict[str, int] = {}
         self.times = array("q")
         self.repeats = 0
 
     def add(self, body: bytes) -> None:
         now = time.monotonic_ns()
         event_id = decode(body).id
-        if event_id in self.known:
+        count = self.counts.get(event_id, 0)
+        self.counts[event_id] = count + 1
+        if count:
             self.repeats += 1
         else:
-            self.known.add(event_id)
             self.order.append(event_id)
             self.times.append(now)
 
@@ -112,7 +113,9 @@ def control(url: str) -> bytes:
         case "/-/clear":
             memory.clear()
         case "/-/dump":
-            return msgspec.json.encode({"ids": memory.order, "times": list(memory.times), "repeats": memory.repeats})
+            return msgspec.json.encode(
+                {"ids": memory.order, "times": list(memory.times), "counts": memory.counts, "repeats": memory.repeats}
+            )
         case _:
             pass
     return msgspec.json.encode({"received": len(memory.order), "repeats": memory.repeats})

@@ -177,7 +177,9 @@ def slow(directory: Path, database_url: str, seconds: float, progress: Progress)
 
         sent = made.publish("slow", during, seconds=seconds, batch=100, connections=16)
         made.control("set?delay=0")
-        made.wait_received(len(sent.ids), STALL_SECONDS, lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids))))
+        made.wait_received(
+            len(sent.ids), STALL_SECONDS, lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids)))
+        )
         _compare(result, made, sent)
         half = len(sizes) // 2
         result.figures = {

@@ -44,7 +44,12 @@ def bench(names: tuple[str, ...], seconds: float, database: str, directory: Path
         finally:
             shutil.rmtree(base, ignore_errors=True)
     if as_json:
-        click.echo(json.dumps({name: {**r.figures, "accepted": r.accepted, "lost": r.lost, "repeated": r.repeated} for name, r in results.items()}, indent=1))
+        click.echo(
+            json.dumps(
+                {name: {**r.figures, "accepted": r.accepted, "lost": r.lost, "repeated": r.repeated} for name, r in results.items()},
+                indent=1,
+            )
+        )
     else:
         for name, result in results.items():
             _show(name, result)

@@ -13,7 +13,7 @@ from gridhook.engine.slots import Slots
 from gridhook.engine.verification import Verifier
 from gridhook.model import Claim
 from gridhook.store.promises import Store
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
 
@@ -21,16 +21,21 @@ from gridhook.vault import Vault
 class Engine:
     """Everything that runs without being asked. Built around an open store and a started transport."""
 
-    def __init__(self, *, store: Store, transport: Transport, vault: Vault, settings: Settings, log: Log) -> None:
+    def __init__(self, *, store: Store, transport: Transport, vault: Vault, settings: Settings, log: Log, metrics: Metrics) -> None:
         self._store = store
         self._transport = transport
         self._settings = settings
         self._log = log
         self.slots = Slots(total=settings.slots, account=settings.account_slots, webhook=settings.webhook_slots)
         deliverer = Deliverer(transport=transport, vault=vault, clock=store.clock, settings=settings)
-        self.dispatcher = Dispatcher(store=store, deliverer=deliverer, slots=self.slots, settings=settings, log=log)
-        self.verifier = Verifier(store=store, transport=transport, settings=settings, log=log, verified=self._became_verified)
+        self.dispatcher = Dispatcher(store=store, deliverer=deliverer, slots=self.slots, settings=settings, log=log, metrics=metrics)
+        self.verifier = Verifier(
+            store=store, transport=transport, settings=settings, log=log, metrics=metrics, verified=self._became_verified
+        )
         self.janitor = Janitor(store=store, log=log)
+        metrics.gauge("requests_in_flight", "Deliveries in flight", lambda: self.dispatcher.in_flight)
+        metrics.gauge("writes_waiting", "Writes that wait for the database", lambda: store.backlog())
+        metrics.gauge("attempts_unrecorded", "Finished attempts that are not written yet", lambda: self.dispatcher.recorder.waiting)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.reserve = self.dispatcher.reserve
         self.give_back = self.dispatcher.give_back

@@ -10,10 +10,10 @@ from gridhook.config import Settings
 from gridhook.errors import Invalid
 from gridhook.limits import Remembered
 from gridhook.model import Attempt, AttemptKind, AuthMethod, Claim, Finished, Outcome, Phase, Reason, Unreachable, Verdict
-from gridhook.rules.ids import private_key_context
+from gridhook.rules import contexts
+from gridhook.rules.addresses import Target
 from gridhook.rules.requests import delivery_headers
 from gridhook.rules.retry import judge
-from gridhook.rules.addresses import Target
 from gridhook.transport.wire import Limits, Outgoing, Transport
 from gridhook.vault import SealBroken, Vault
 
@@ -52,7 +52,7 @@ class Deliverer:
             if claim.auth_method is not AuthMethod.BEARER_TOKEN or claim.credential is None or claim.credential_id is None:
                 return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, f"webhook {claim.webhook_id} has no usable credential", Phase.REQUEST)
             try:
-                token = self._vault.open(claim.credential, private_key_context(claim.account_id, claim.webhook_id, claim.credential_id))
+                token = self._vault.open(claim.credential, contexts.private_key(claim.account_id, claim.webhook_id, claim.credential_id))
             except SealBroken:
                 return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, "the stored Private Key could not be decrypted", Phase.REQUEST)
             headers = delivery_headers(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from gridhook.engine.slots import Slots
 from gridhook.errors import GridhookError
 from gridhook.model import Answered, Claim, Finished, GaveUp, Instant, RetryAt
 from gridhook.store.promises import Store, Want
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics
 
 LANES_PER_CLAIM = 64  # lanes asked about in one transaction
 LANES_PER_LOOK = 1000  # lanes read per look at the database
@@ -27,13 +28,13 @@ LaneKey = tuple[str, str]  # (account_id, webhook_id)
 class Dispatcher:
     """Runs on the event loop. The database is the queue; what is kept here are hints of when to look at which lane."""
 
-    def __init__(self, *, store: Store, deliverer: Deliverer, slots: Slots, settings: Settings, log: Log) -> None:
+    def __init__(self, *, store: Store, deliverer: Deliverer, slots: Slots, settings: Settings, log: Log, metrics: Metrics) -> None:
         self._store = store
         self._deliverer = deliverer
         self._slots = slots
         self._settings = settings
         self._log = log
-        self.recorder = Recorder(store, log, self._settled)
+        self.recorder = Recorder(store, log, metrics, self._settled)
         self._due: dict[LaneKey, Instant] = {}
         self._heap: list[tuple[Instant, LaneKey]] = []
         self._waiting_lanes: dict[LaneKey, None] = {}  # due, but without a free slot when last looked at
@@ -189,10 +190,8 @@ class Dispatcher:
         until_due = (self._heap[0][0] - now) / 1000 if self._heap else self._settings.poll_seconds
         until_look = self._next_look - time.monotonic()
         seconds = max(0.0, min(until_due, until_look, self._settings.poll_seconds))
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            pass
         self._wake.clear()
 
     # --- the end ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from gridhook.errors import GridhookError
 from gridhook.store.promises import Store
@@ -38,8 +39,6 @@ class Janitor:
                 await asyncio.sleep(self._pause)
 
     async def _sleep(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), self._pause)
-        except TimeoutError:
-            pass
         self._wake.clear()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gridhook.errors import Unavailable
 from gridhook.model import Finished
 from gridhook.store.promises import Store
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -21,9 +21,10 @@ class Recorder:
     (`waiting`). One whose lease has run out is let go: the next claimer logs it as lost, and the receiver may see a repeat.
     """
 
-    def __init__(self, store: Store, log: Log, settled: Callable[[Finished, bool], None]) -> None:
+    def __init__(self, store: Store, log: Log, metrics: Metrics, settled: Callable[[Finished, bool], None]) -> None:
         self._store = store
         self._log = log
+        self._metrics = metrics
         self._settled = settled
         self._batch: list[Finished] = []
         self._scheduled = False
@@ -59,7 +60,8 @@ class Recorder:
                     continue
                 for finished, kept in zip(batch, settled, strict=True):
                     self._settled(finished, kept)
-                    self._log.attempt(finished.attempt, kept)
+                    self._log.attempt(finished.attempt, finished.verdict, recorded=kept)
+                    self._metrics.attempt(finished.attempt, finished.verdict)
                 return
         except Exception as defect:
             self._log.error("attempts could not be recorded; their leases will run out", count=len(batch), error=repr(defect))

@@ -11,8 +11,9 @@ from gridhook.config import Settings
 from gridhook.errors import Invalid, NotFound, Unavailable
 from gridhook.model import Attempt, AttemptKind, Echo, Outcome, Phase, Reason, Unreachable
 from gridhook.rules import challenge as rules
+from gridhook.rules import ids
 from gridhook.store.promises import Challenge, Store
-from gridhook.telemetry import Log
+from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Limits, Outgoing, Transport
 
 # "The verification request uses a 2-second connect timeout and a 3-second read timeout, and it does not follow redirects."
@@ -26,11 +27,12 @@ Verified: TypeAlias = Callable[[str, str], None]
 
 
 class Verifier:
-    def __init__(self, *, store: Store, transport: Transport, settings: Settings, log: Log, verified: Verified) -> None:
+    def __init__(self, *, store: Store, transport: Transport, settings: Settings, log: Log, metrics: Metrics, verified: Verified) -> None:
         self._store = store
         self._transport = transport
         self._settings = settings
         self._log = log
+        self._metrics = metrics
         self._verified = verified
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -55,7 +57,7 @@ class Verifier:
     async def verify(self, account_id: str, webhook_id: str) -> bool:
         """One handshake from issue to verdict. True when it verified the webhook."""
         now = self._store.clock.now()
-        challenge = await self._store.issue_challenge(account_id, webhook_id, chance.token_hex(16), now=now)
+        challenge = await self._store.issue_challenge(account_id, webhook_id, ids.challenge_id(chance.token_bytes(16)), now=now)
         token = rules.new_token(chance.token_bytes(rules.TOKEN_BYTES))
         started_at = self._store.clock.now()
         outcome, echo = await self._exchange(challenge, token)
@@ -71,7 +73,8 @@ class Verifier:
         )
         matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
         verified = await self._store.settle_challenge(challenge, attempt, matched=matched, now=self._store.clock.now())
-        self._log.verification(attempt, verified)
+        self._log.verification(attempt, verified=verified)
+        self._metrics.verification(attempt)
         if verified:
             self._verified(account_id, webhook_id)
         return verified
@@ -95,5 +98,3 @@ class Verifier:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-
-

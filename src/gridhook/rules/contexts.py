@@ -1,0 +1,13 @@
+"""What a sealed secret is bound to: table, column and row, so that a ciphertext copied elsewhere does not open."""
+
+from __future__ import annotations
+
+
+def private_key(account_id: str, webhook_id: str, credential_id: str) -> str:
+    """A webhook's bearer key, which the guide calls its Private Key."""
+    return f"webhook_credentials|private_key|{account_id}|{webhook_id}|{credential_id}"
+
+
+def account_secret(account_id: str, secret_id: str) -> str:
+    """One of an account's API secrets."""
+    return f"account_secrets|secret|{account_id}|{secret_id}"
