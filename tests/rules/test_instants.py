@@ -4,7 +4,7 @@ import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridhook.rules.instants import FIRST, LAST, parse_rfc3339, rfc3339
@@ -86,11 +86,13 @@ def test_decimals_are_written_only_when_they_say_something(at, text):
     assert rfc3339(at) == text
 
 
+@settings(deadline=None)
 @given(st.integers(FIRST, LAST))
 def test_what_we_write_we_read_back(at):
     assert parse_rfc3339(rfc3339(at)) == at
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1971, 1, 1), datetime(9998, 1, 1)), st.integers(-1439, 1439))
 def test_reading_agrees_with_the_calendar_of_the_standard_library(naive, offset):
     there = naive.replace(tzinfo=timezone(timedelta(minutes=offset)))
@@ -99,6 +101,7 @@ def test_reading_agrees_with_the_calendar_of_the_standard_library(naive, offset)
     assert at == (there - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_makes_it_fail_otherwise(text):
     with contextlib.suppress(ValueError):

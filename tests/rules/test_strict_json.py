@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gridhook.errors import TooLarge, Unreadable
@@ -146,6 +146,7 @@ def same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
+@settings(deadline=None)
 @given(json_values, st.booleans(), st.sampled_from([None, 1]))
 def test_what_is_accepted_is_written_again_without_loss(value, ascii_only, indent):
     if "\0" in json.dumps(value, ensure_ascii=False) or "\\u0000" in json.dumps(value):
@@ -170,6 +171,7 @@ def survives(body: bytes) -> None:
     assert same(parse(again), value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_whatever_make_it_fail_otherwise(body):
     survives(body)
@@ -195,6 +197,7 @@ TRAPS = [
 pieces = st.sampled_from([*SYNTAX, *TRAPS])
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=25).map("".join))
 @example('{"a":1,"a":1}')
 @example('["' + BACKSLASH)
@@ -202,6 +205,7 @@ def test_no_mutilated_json_makes_it_fail_otherwise(text):
     survives(text.encode())
 
 
+@settings(deadline=None)
 @given(json_values, st.integers(0, 200), st.binary(max_size=3))
 def test_no_damaged_document_makes_it_fail_otherwise(value, at, damage):
     body = json.dumps(value).encode()
@@ -282,6 +286,7 @@ def test_a_batch_with_too_many_elements_is_too_large():
         parse_batch(b"[1,2,3,4]", max_elements=3)
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=25).map("".join))
 def test_a_batch_is_judged_like_its_elements_one_by_one(text):
     body = f"[{text}]".encode()
