@@ -1,0 +1,31 @@
+"""`gridhook migrate`: the database's schema, brought up to this release."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from gridhook.config import Settings
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database up to this release's schema; `serve` does the same when it starts.
+
+    To be run once, before the first new process starts, where several share one PostgreSQL. A database that is newer than this
+    release is refused and left alone.
+    """
+    from gridhook.store import open_store
+
+    settings = Settings.from_environment()
+    store = open_store(settings, migrate=True)
+
+    async def run() -> None:
+        try:
+            await store.open()
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+    click.echo(f"the {settings.database_kind} database has this release's schema")
