@@ -187,10 +187,11 @@ def run_with_count(command: Sequence[str], of: int) -> None:
             if of and line.startswith(("Collecting ", "Requirement already satisfied: ")):
                 collected += 1
                 if live:
-                    print(f"\r  {collected}/{of} {line.split(': ')[-1].split()[-1 if ': ' in line else 1][:40]:40}", end="", flush=True)
+                    name = line.removeprefix("Requirement already satisfied: ").removeprefix("Collecting ").split()[0]
+                    print(f"\r  {collected}/{of} {name:50.50}", end="", flush=True)
                 elif collected % 20 == 0:
                     print(f"  {collected}/{of}", flush=True)
-            elif live and line.startswith("Installing collected packages"):
+            elif live and of and line.startswith("Installing collected packages"):
                 print(f"\r  {'writing them into .venv':60}", end="", flush=True)
     if live and of:
         print(f"\r{'':62}\r", end="", flush=True)
