@@ -49,9 +49,9 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, _, doc in Settings.describe() if len(doc) < 10] == []
 
 
-@pytest.mark.parametrize("word", [*Reason, *FailureReason, *Echo], ids=lambda word: f"{type(word).__name__}.{word}")
-def test_every_reason_that_a_customer_can_be_shown_is_documented(word: Reason | FailureReason | Echo) -> None:
-    assert f"`{word}`" in (DOCS / "receiving.md").read_text() + (DOCS / "api.md").read_text()
+def test_every_reason_that_a_customer_can_be_shown_is_documented() -> None:
+    documented = (DOCS / "receiving.md").read_text() + (DOCS / "api.md").read_text()
+    assert [f"{type(word).__name__} {word}" for word in (*Reason, *FailureReason, *Echo) if f"`{word}`" not in documented] == []
 
 
 def test_every_route_is_documented(tmp_path: Path) -> None:
