@@ -98,7 +98,8 @@ def of_libcurl(code: int, text: str, phase: Phase, *, host: str, os_errno: int, 
         return Reason.CREDENTIAL_UNAVAILABLE, "our client certificate and its key could not be used; nothing was sent"
     if code == pycurl.E_SSL_CONNECT_ERROR or "openssl ssl_" in low or " alert " in low:
         return _tls(low, phase)
-    if code in (pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
+    # libcurl calls it complete (0) when a connection closes in the middle of the header section.
+    if code in (pycurl.E_OK, pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
         return Reason.RESET, _ended(phase)
     if code == _TOO_LARGE or (code == pycurl.E_OUT_OF_MEMORY and phase is Phase.HEADERS) or "too large" in low or "too long" in low:
         return Reason.HEADERS_TOO_LARGE, "a line of the header section is too long"

@@ -204,7 +204,7 @@ class SendLoop:
             self._made -= 1
             return
         self._active.add(transfer)
-        self._sweep_at = min(self._sweep_at, transfer.deadline)
+        self._expect(transfer.deadline)
 
     def _handle_for(self, job: Job) -> Transfer:
         """A handle that last served the same URL, if there is one: hardly an option differs then."""
@@ -228,7 +228,10 @@ class SendLoop:
             transfer.curl.close()
             self._made -= 1
         self._made += 1
-        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions)
+        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions, self._expect)
+
+    def _expect(self, deadline: float) -> None:
+        self._sweep_at = min(self._sweep_at, deadline)
 
     def _collect(self) -> None:
         while True:

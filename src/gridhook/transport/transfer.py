@@ -38,11 +38,28 @@ class Job:
         return int((now - self.submitted) * EPOCH_MICROS)
 
 
+class _Lent(socket.socket):
+    """A socket that pycurl duplicates for libcurl: ours closes as soon as pycurl lets go of it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Transfer:
     """An easy handle and the state of the request that it carries. Reused: `load` sets only the options that differ."""
 
-    def __init__(self, ca_file: str, idle_seconds: int, life_seconds: int, permits: Permits, versions: dict[str, str]) -> None:
+    def __init__(
+        self,
+        ca_file: str,
+        idle_seconds: int,
+        life_seconds: int,
+        permits: Permits,
+        versions: dict[str, str],
+        on_deadline: Callable[[float], None],
+    ) -> None:
+        """on_deadline: told when a request's deadline moves nearer."""
         self.permits = permits
+        self.on_deadline = on_deadline
         self.versions = versions  # TLS version by connection, shared by all transfers of the loop
         self.url = ""
         self.pin = ""
@@ -99,6 +116,7 @@ class Transfer:
         self.final = False
         self.body: list[bytes] = []
         self.body_bytes = 0
+        self.hello = False  # the TLS handshake has begun, thus TCP stands
         self.handshake: str | None = None
         self.deadline = 0.0
         self.total_deadline = 0.0
@@ -167,7 +185,7 @@ class Transfer:
             return int(pycurl.SOCKET_BAD)
         self.opened += 1
         self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return socket.socket(family, kind, protocol)
+        return _Lent(family, kind, protocol)
 
     def _on_connected(self, peer_ip: str, local_ip: str, peer_port: int, local_port: int) -> int:
         """The last code before the first byte of a request. Counts how often it is about to be sent."""
@@ -192,6 +210,7 @@ class Transfer:
         self.deadline = self.total_deadline
         if read_seconds is not None:
             self.deadline = min(self.total_deadline, time.monotonic() + read_seconds)
+            self.on_deadline(self.deadline)
         if job.outgoing.target.scheme == "https":
             self.connection = f"{local_ip}:{local_port}>{self.peer}"
             if self.handshake is not None:
@@ -207,7 +226,9 @@ class Transfer:
             return False
 
     def _on_debug(self, kind: int, text: bytes) -> None:
-        if kind == 0 and text.startswith(b"SSL connection using "):
+        if kind == pycurl.INFOTYPE_SSL_DATA_OUT:
+            self.hello = True
+        elif kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):
             self.handshake = text[21:].split(b" ", 1)[0].decode("ascii", "replace")[:16]
 
     def _on_header(self, line: bytes) -> int | None:
@@ -219,10 +240,10 @@ class Transfer:
             return None
         if not self.in_section:
             self.in_section = True
-            try:
-                self.status = int(line[9:12])
-            except ValueError:
+            # libcurl takes the first three of any number of digits.
+            if not line[9:12].isdigit() or line[12:13] not in b" \r\n":
                 return self._stop(faults.BAD_STATUS_LINE)
+            self.status = int(line[9:12])
             return None
         if line == b"\r\n" or line == b"\n":
             return self._end_section()
@@ -267,8 +288,7 @@ class Transfer:
         if self.prereqs:
             sent = self.curl.getinfo(pycurl.SIZE_UPLOAD_T)
             return Phase.HEADERS if self.header_bytes or sent >= len(job.outgoing.body) else Phase.REQUEST
-        is_tls = job.outgoing.target.scheme == "https" and self.curl.getinfo(pycurl.CONNECT_TIME_T) > 0
-        return Phase.TLS if is_tls else Phase.CONNECT
+        return Phase.TLS if self.hello else Phase.CONNECT
 
     def may_try_next(self, code: int) -> bool:
         """The address could not be connected, nothing was sent, and another vetted one is left."""
