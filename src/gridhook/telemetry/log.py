@@ -110,6 +110,7 @@ class Log:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        self._give_up_at = float("inf")  # by time.monotonic
         self._thread: threading.Thread | None = None
         self.lines_lost = 0
 
@@ -191,7 +192,7 @@ class Log:
         try:
             body = self._encode(head | {name: shown(name, value) for name, value in fields.items() if name not in head})
         except Exception as error:  # a field's own __str__, or a lone surrogate: the line matters more than the field
-            head["msg"] = ascii(head["msg"])
+            head["msg"] = head["msg"].encode("ascii", "backslashreplace").decode()
             body = self._encode(head | {"fields_lost": type(error).__name__})
         self._put(body)
 
@@ -205,11 +206,14 @@ class Log:
 
     def close(self, timeout_seconds: float = 2.0) -> bool:
         """Write what waits, for so long at most. True when all of it is out. Lines that come later are lost."""
+        self._give_up_at = time.monotonic() + timeout_seconds
         self._closing = True
         self.flush()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join(timeout_seconds)
+            self._thread.join(timeout_seconds + 0.1)  # may be stuck in a write for ever: then it is left behind
+            if self._thread.is_alive():
+                return False
         return not self._waiting and not self._untold
 
     def _put_wide(self, line: _Accepted | _Tried) -> None:
@@ -277,7 +281,7 @@ class Log:
             if written:
                 rest = rest[written:]
                 self._torn = bool(rest)
-            elif self._closing:
+            elif time.monotonic() >= self._give_up_at:
                 raise BlockingIOError
             else:
                 time.sleep(0.02)  # somebody made our output non-blocking, and it is full
