@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.routing import BaseRoute, Mount, Route
 
 from gridhook.app import Gridhook
 from gridhook.config import Settings
@@ -56,23 +55,11 @@ def test_every_reason_that_a_customer_can_be_shown_is_documented() -> None:
 
 def test_every_route_is_documented(tmp_path: Path) -> None:
     settings = Settings(data_dir=str(tmp_path))
-    app = build_app(Gridhook(settings).service, settings)
-    offered = {f"{method} {path}" for method, path in routes(app.routes)}
-    assert len(offered) >= 8, "the four vendor routes, publishing, attempts, health and schemas at least"
+    web = build_app(Gridhook(settings).service, settings)
+    offered = sorted(f"{method} {route.path}" for route in web.routes.all for method in route.handlers if method != "OPTIONS")
+    assert "POST /v1/accounts/{account_id}/events" in offered
     documented = (DOCS / "api.md").read_text()
-    assert sorted(line for line in offered if f"`{line}`" not in documented) == []
-
-
-def routes(under: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(method, path as it is documented: `{id:path}` reads `{id}`) of all that the server answers; HEAD follows from GET."""
-    for route in under:
-        if isinstance(route, Mount):
-            yield from routes(route.routes, prefix + route.path) if route.routes else [("GET", f"{prefix}{route.path}/{{path}}")]
-        elif isinstance(route, Route):
-            path = re.sub(r":\w+}", "}", prefix + route.path)
-            yield from ((method, path) for method in (route.methods or {"GET"}) - {"HEAD", "OPTIONS"})
-        else:
-            raise AssertionError(f"a kind of route that this test cannot read: {route!r}")
+    assert [line for line in offered if f"`{line}`" not in documented] == []
 
 
 def test_every_command_and_option_says_what_it_does() -> None:
