@@ -1,0 +1,105 @@
+"""Web shows: the HTTP API for customers' engineers and SDKs, publishing for the platform, schemas, health."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import traceback
+from collections.abc import Mapping
+
+from gridhook.config import Settings
+from gridhook.errors import GridhookError
+from gridhook.service import Service
+from gridhook.web import auth, health, publishing, schemas, vendor
+from gridhook.web.call import Call, ClientGone, Receive, Scope, Send
+from gridhook.web.problems import Reply, defect, is_ours, refused
+from gridhook.web.routes import Routes
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PUBLISH_PREFIX = "/v1/accounts/"
+_PUBLISH_SUFFIX = "/events"
+
+
+class Web:
+    """The ASGI application."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._log = service.log
+        self._publishing = publishing.Publishing(service, settings)
+        self.routes = Routes(
+            [
+                *vendor.routes(service, auth.Authenticator(service, settings)),
+                *publishing.routes(self._publishing),
+                *schemas.routes(settings),
+                *health.routes(service),
+            ]
+        )
+        # Unique per process and cheap: a random part drawn once, then a count.
+        self._our_id = f"req_{secrets.token_hex(8)}"
+        self._count = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{self._our_id}{next(self._count):08x}"
+        path: str = scope["path"]
+        is_publishing = path.startswith(_PUBLISH_PREFIX)
+        try:
+            # Publishing first, past the table of routes: it is nearly all of the traffic.
+            if is_publishing and path.endswith(_PUBLISH_SUFFIX) and scope["method"] == "POST" and path.count("/") == 4:
+                answer = await self._publishing(path[len(_PUBLISH_PREFIX) : -len(_PUBLISH_SUFFIX)], headers, receive, request_id)
+            else:
+                answer = await self._routed(scope, headers, receive, request_id)
+        except ClientGone:
+            return
+        except GridhookError as error:
+            if is_ours(error):
+                answer = self._defect(error, request_id, path)
+            else:
+                answer = refused(error, request_id, challenge=publishing.CHALLENGE if is_publishing else auth.CHALLENGE)
+        except Exception as error:
+            answer = self._defect(error, request_id, path)
+        await _send(answer, scope["method"], headers, request_id, send)
+
+    async def _routed(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
+        route, params = self.routes.find(scope["path"])
+        handler = route.handler(scope["method"])
+        if handler is None:
+            return Reply(204, b"", [(b"allow", route.allow)])
+        return await handler(
+            Call(
+                method=scope["method"],
+                path=scope["path"],
+                raw_path=scope["raw_path"].decode("latin-1"),
+                query=scope["query_string"],
+                headers=headers,
+                receive=receive,
+                request_id=request_id,
+                params=params,
+            )
+        )
+
+    def _defect(self, error: Exception, request_id: str, path: str) -> Reply:
+        """Logged once, here. The log takes secrets out of the traceback."""
+        trace = "".join(traceback.format_exception(error))
+        self._log.error("a request met a defect of ours", request=request_id, path=path, error=repr(error), traceback=trace)
+        return defect(request_id)
+
+
+def build_app(service: Service, settings: Settings) -> Web:
+    """The application around a running service. The server is `gridhook.web.server.Server`."""
+    return Web(service, settings)
+
+
+async def _send(answer: Reply, method: str, request: Mapping[bytes, bytes], request_id: str, send: Send) -> None:
+    headers = [(b"x-request-id", request_id.encode()), *answer.headers]
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    if b"expect" in request and (answer.status >= 400 or method != "POST"):
+        # The body may not have been asked for, so it is not known whether it will come: what follows cannot be told apart.
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

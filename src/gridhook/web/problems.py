@@ -1,0 +1,120 @@
+"""Every refusal on every HTTP surface: one JSON object, readable by AccessGrid's SDKs (`message`) and by RFC 9457 clients alike.
+
+The content type is `application/json` and not `application/problem+json`: some SDKs look at it before they read the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TypeAlias
+
+import msgspec
+
+from gridhook.errors import (
+    Conflict,
+    Forbidden,
+    GridhookError,
+    Invalid,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    Unreadable,
+)
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+NO_STORE = (b"cache-control", b"no-store")
+TYPE_PREFIX = "urn:gridhook:problem:"
+DEFECT = "something went wrong on our side; the request was not acted on, or may be repeated safely. Quote the request id to us"
+
+_encode = msgspec.json.Encoder().encode
+
+# The slug of each kind: the end of its RFC 9457 `type`, stable, for programs. The most special class comes first.
+_SLUGS: tuple[tuple[type[GridhookError], str], ...] = (
+    (Unreadable, "unreadable"),
+    (Invalid, "invalid"),
+    (Unauthenticated, "unauthenticated"),
+    (Forbidden, "forbidden"),
+    (NotFound, "not-found"),
+    (Conflict, "conflict"),
+    (TooLarge, "too-large"),
+    (TooMany, "too-many"),
+    (Unavailable, "unavailable"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes out: status, body, and headers beyond Content-Length and X-Request-ID."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = (JSON, NO_STORE)
+
+
+class Refusal(GridhookError):
+    """What only HTTP can refuse: method, media type, route. `headers` go with the answer (Allow, Accept)."""
+
+    def __init__(self, status: int, slug: str, message: str, headers: Headers | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.slug = slug
+        self.headers = headers or []
+
+
+def reply(status: int, value: object, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
+    """A JSON answer that no cache keeps."""
+    return Reply(status, _encode(value), (JSON, NO_STORE, *headers))
+
+
+def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = None, extra: dict[str, object] | None = None) -> Reply:
+    """The answer to a caller's error. challenge: WWW-Authenticate of a 401. Anything that is not the caller's fault is `defect()`."""
+    headers: Headers = [JSON, NO_STORE]
+    if isinstance(error, Refusal):
+        headers += error.headers
+    if isinstance(error, TooMany | Unavailable):
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.status == 401 and challenge is not None:
+        headers.append((b"www-authenticate", challenge))
+    where = error.field if isinstance(error, Invalid) else None
+    return Reply(error.status, problem(error.status, slug_of(error), str(error), request_id, where, extra), headers)
+
+
+def defect(request_id: str) -> Reply:
+    """500: nothing of what happened is told; the log has it under this request id."""
+    return Reply(500, problem(500, "internal", DEFECT, request_id))
+
+
+def problem(
+    status: int, slug: str, message: str, request_id: str, where: str | None = None, extra: dict[str, object] | None = None
+) -> bytes:
+    """The object: `message` for the SDKs, the members of RFC 9457, `request_id`, and `field` when one is at fault."""
+    members: dict[str, object] = {
+        "message": message,
+        "type": TYPE_PREFIX + slug,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": message,
+        "request_id": request_id,
+    }
+    if where:
+        members["field"] = where
+    if extra:
+        members.update(extra)
+    return _encode(members)
+
+
+def slug_of(error: GridhookError) -> str:
+    if isinstance(error, Refusal):
+        return error.slug
+    return next((slug for kind, slug in _SLUGS if isinstance(error, kind)), "internal")
+
+
+def is_ours(error: GridhookError) -> bool:
+    """Whether the fault lies with us: it must be logged, and its text must not be shown."""
+    return error.status >= 500 and not isinstance(error, Unavailable)

@@ -1,0 +1,202 @@
+"""HTTP/1.1 on one connection: uvicorn's httptools protocol with the limits it lacks, and h11 for what httptools cannot read.
+
+httptools drops the body of a request that offers an upgrade (`Upgrade: h2c`, as the JDK's client sends over plain http). We never
+upgrade, so RFC 9110 s7.8 lets us ignore the offer; but the parser cannot be told to. Such a connection goes to h11 for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import h11
+import httptools
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gridhook.web.problems import problem
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Progress(Enum):
+    """What a connection waits for from its client."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+
+
+WORDS = {
+    400: ("unreadable", "this is not a request in HTTP/1.1"),
+    408: ("timeout", "the request did not arrive in time"),
+    431: ("head-too-large", f"the request's head has more than {MAX_HEAD_BYTES} bytes"),
+}
+_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class _Watched:
+    """Tells, from one look to the next, whether a connection still waits for the same thing, and for how long."""
+
+    _seen: tuple[object, ...] = ()
+    _since = 0.0
+
+    def progress(self) -> tuple[Progress, object]:
+        """What is waited for, and of which request."""
+        raise NotImplementedError
+
+    def refuse(self, status: int) -> None:
+        raise NotImplementedError
+
+    def watch(self, now: float, limits: Mapping[Progress, float]) -> None:
+        seen = self.progress()
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        elif now - self._since >= limits.get(seen[0], float("inf")):
+            self.refuse(408)
+
+
+class Protocol(_Watched, HttpToolsProtocol):
+    """The usual connection."""
+
+    _progress = Progress.HEAD  # a client that connects and says nothing is as slow as one that stops in the middle
+    _requests = 0
+    _head_bytes = 0
+    _chunk_bytes = 0
+    _handing_over = False
+
+    def progress(self) -> tuple[Progress, object]:
+        return self._progress, self._requests
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._chunk_bytes = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The argument says where the head ended; everything behind it is body, or the next request.
+            if self._handing_over:
+                self._hand_over(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self.refuse(431 if self._head_bytes > MAX_HEAD_BYTES else 400)
+            return
+        if self._progress is Progress.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.refuse(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._progress = Progress.HEAD
+        self._requests += 1
+
+    def on_headers_complete(self) -> None:
+        # Counted exactly only when the pieces that it came in could be too much together.
+        if self._head_bytes + self._chunk_bytes > MAX_HEAD_BYTES:
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise ValueError("head too large")
+        self._head_bytes = 0
+        self._progress = Progress.BODY
+        if self.parser.should_upgrade():
+            self._handing_over = True
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._handing_over:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._progress = Progress.IDLE
+        if not self._handing_over:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400)
+
+    def refuse(self, status: int) -> None:
+        """Answer the request that cannot be read, unless it was answered already, and close the connection."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # An earlier request of this connection is still being answered: let it be, and close behind it.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        _end(self.transport, status, silently=self._progress is Progress.BODY and cycle is not None and cycle.response_started)
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Give the connection to h11, with this request's head as the parser understood it and whatever came behind it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An earlier request of this connection is still being answered. Ours is dropped unanswered, with the connection:
+            # "a client that pipelines requests SHOULD retry unanswered requests if the connection closes" RFC 9112 s9.3.2.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        version = self.parser.get_http_version().encode()
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
+        for name, value in self.headers:
+            head += [name, b": ", value, b"\r\n"]
+        head.append(b"\r\n")
+        self.connections.discard(self)
+        protocol = FallbackProtocol(self.config, self.server_state, self.app_state, self.loop)
+        protocol.app = self.app
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(b"".join(head) + rest)
+
+
+class FallbackProtocol(_Watched, H11Protocol):
+    """A connection whose client offered an upgrade: slower, and right. The offer is passed over."""
+
+    def progress(self) -> tuple[Progress, object]:
+        if self.conn.their_state is h11.SEND_BODY:
+            return Progress.BODY, id(self.scope)
+        waiting = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+        return (Progress.HEAD if waiting else Progress.IDLE), id(self.scope)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            super().data_received(data)
+        except UnicodeDecodeError:  # a path that is not ASCII
+            self.refuse(400)
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        # Called while h11's error is being handled; it alone knows whether the head was too large.
+        error = sys.exc_info()[1]
+        hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        self.refuse(hint if hint in WORDS else 400)
+
+    def refuse(self, status: int) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        in_body = self.conn.their_state is h11.SEND_BODY
+        _end(self.transport, status, silently=in_body and cycle is not None and cycle.response_started)
+
+
+def _end(transport: asyncio.Transport, status: int, *, silently: bool) -> None:
+    """The last words on a connection whose client cannot be understood or is too slow."""
+    if transport is None or transport.is_closing():
+        return
+    if not silently:
+        slug, message = WORDS[status]
+        request_id = f"req_{secrets.token_hex(8)}"
+        body = problem(status, slug, message, request_id)
+        head: list[Any] = [
+            b"HTTP/1.1 %d %s\r\n" % (status, _REASONS[status]),
+            b"content-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n",
+            b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(body)),
+        ]
+        transport.write(b"".join(head) + body)
+    transport.close()

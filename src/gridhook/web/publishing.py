@@ -1,0 +1,156 @@
+"""Publishing over HTTP: one CloudEvent, a batch of them, or a plain `{"type", "data"}`.
+
+The busiest route: its own cost is counted in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+
+import msgspec
+
+from gridhook.config import Settings
+from gridhook.errors import Conflict, GridhookError, Invalid, NotFound, TooLarge, Unauthenticated
+from gridhook.model import Publication
+from gridhook.rules import strict_json
+from gridhook.rules.cloudevents import Draft, read_event
+from gridhook.service import Service
+from gridhook.web.call import Call, Receive, is_id, read_body
+from gridhook.web.problems import JSON, NO_STORE, Headers, Refusal, Reply, problem, slug_of
+from gridhook.web.routes import Route
+
+CHALLENGE = b'Bearer realm="gridhook"'
+SLACK_BYTES = 16 * 1024  # what the envelope and white space may add to an event of the largest size
+TAKEN = "an event with this id and other content was accepted before; nothing was kept of this one"
+
+_HEADERS: Headers = [JSON, NO_STORE]
+_encode = msgspec.json.Encoder().encode
+
+
+class Form(Enum):
+    """What a body is, by its Content-Type."""
+
+    EVENT = "application/cloudevents+json"
+    BATCH = "application/cloudevents-batch+json"
+    PLAIN = "application/json"
+
+
+ACCEPTED = ", ".join(form.value for form in Form)
+
+
+class Publishing:
+    """POST /v1/accounts/{account_id}/events"""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._single_limit = settings.max_event_bytes + SLACK_BYTES
+        self._batch_limit = settings.max_batch_bytes
+        self._batch_events = settings.max_batch_events
+
+    async def __call__(self, account_id: str, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
+        """202 after the commit. Raises the refusals of `errors.py` for a request of which nothing is kept."""
+        await self._service.publisher(_key(headers), account_id)
+        if not is_id(account_id):
+            raise NotFound("Account not found")
+        form = _form(headers.get(b"content-type"))
+        if form is Form.PLAIN and (b"ce-specversion" in headers or b"ce-type" in headers or b"ce-id" in headers):
+            raise _unsupported("CloudEvents in binary mode (ce-* headers) are not read; send the structured mode")
+        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+            raise Refusal(
+                415, "unsupported-media-type", "compressed bodies are not read; send the body as it is", [(b"accept-encoding", b"identity")]
+            )
+        if form is Form.BATCH:
+            body = await read_body(receive, headers, self._batch_limit)
+            return await self._batch(account_id, body, request_id)
+        body = await read_body(receive, headers, self._single_limit)
+        draft = read_event(strict_json.parse(body), plain=form is Form.PLAIN)
+        (answer,) = await self._service.publish(account_id, (draft,))
+        if isinstance(answer, GridhookError):
+            raise answer
+        if answer.conflict:
+            raise Conflict(f"id {answer.id}: {TAKEN}")
+        return Reply(202, _encode({"id": answer.id, "deliveries": answer.deliveries, "duplicate": answer.duplicate}), _HEADERS)
+
+    async def _batch(self, account_id: str, body: bytes, request_id: str) -> Reply:
+        """Each element is judged alone, and the good ones are kept: 202 when any was, else 409 or 422 with the same results."""
+        drafts = [_draft(element) for element in strict_json.parse_batch(body, max_elements=self._batch_events)]
+        answers = await self._service.publish(account_id, drafts) if drafts else []
+        results = [_result(index, answer) for index, answer in enumerate(answers)]
+        accepted = sum(result["status"] == 202 for result in results)
+        summary: dict[str, object] = {"accepted": accepted, "refused": len(results) - accepted, "results": results}
+        if accepted or not results:
+            return Reply(202, _encode(summary), _HEADERS)
+        status = 409 if all(result["status"] == 409 for result in results) else 422
+        message = f"none of the {len(results)} events was accepted; the first: {results[0]['message']}"
+        return Reply(status, problem(status, "conflict" if status == 409 else "invalid", message, request_id, extra=summary), _HEADERS)
+
+
+def routes(publishing: Publishing) -> list[Route]:
+    async def publish(call: Call) -> Reply:
+        return await publishing(call.params["account_id"], call.headers, call.receive, call.request_id)
+
+    return [Route("/v1/accounts/{account_id}/events", {"POST": publish})]
+
+
+def _key(headers: Mapping[bytes, bytes]) -> str:
+    scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+    key = key.strip()
+    if scheme.lower() != b"bearer" or not key:
+        raise Unauthenticated("publishing needs a publisher key: send `Authorization: Bearer ghp_...`")
+    return key.decode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def _read_content_type(text: bytes) -> Form | str:
+    """The form, or what is wrong. Cached: a process meets a handful of spellings."""
+    media_type, *parameters = text.decode("latin-1").split(";")
+    try:
+        form = Form(media_type.strip().lower())
+    except ValueError:
+        return f"the content type {media_type.strip()[:100]!r} is not read here"
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            return f"the charset {value.strip()[:40]!r} is not read here; JSON is UTF-8"
+    return form
+
+
+def _form(content_type: bytes | None) -> Form:
+    if content_type is None:
+        raise _unsupported("a Content-Type is needed")
+    found = _read_content_type(content_type)
+    if isinstance(found, str):
+        raise _unsupported(found)
+    return found
+
+
+def _unsupported(what: str) -> Refusal:
+    return Refusal(415, "unsupported-media-type", f"{what}; use one of {ACCEPTED}", [(b"accept", ACCEPTED.encode())])
+
+
+def _draft(element: object) -> Draft | GridhookError:
+    if isinstance(element, GridhookError):
+        return element
+    try:
+        return read_event(element, plain=False)
+    except GridhookError as refusal:
+        return refusal
+
+
+def _result(index: int, answer: Publication | GridhookError) -> dict[str, object]:
+    if isinstance(answer, Publication):
+        if answer.conflict:
+            return {"index": index, "status": 409, "type": "conflict", "id": answer.id, "message": TAKEN}
+        return {"index": index, "status": 202, "id": answer.id, "deliveries": answer.deliveries, "duplicate": answer.duplicate}
+    # Too large is the one refusal of an element that is neither 400 nor 422: each element has its own status.
+    status = answer.status if isinstance(answer, Invalid | TooLarge) else 422
+    result: dict[str, object] = {"index": index, "status": status, "type": slug_of(answer)}
+    if isinstance(answer, Invalid):
+        result["message"] = answer.message
+        if where := answer.field.removeprefix(f"/{index}"):
+            result["field"] = where
+    else:
+        result["message"] = str(answer)
+    return result
