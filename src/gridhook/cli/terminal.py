@@ -16,7 +16,8 @@ class Failure(click.ClickException):
     """Ends the command with exit code 1 and one line on standard error."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {safe(self.message)}", file=file, err=file is None)
+        # Drivers speak in several lines.
+        click.echo(f"error: {safe(chr(32).join(self.message.split()))}", file=file, err=file is None)
 
 
 def safe(text: str) -> str:
