@@ -93,6 +93,10 @@ def test_retry_after_never_shortens_the_delay():
     assert after(answered(429, b"Retry-After: 0"), 6) == RetryAt(NOON + 3_600_000)
 
 
+def test_a_short_retry_after_does_not_take_the_spread_away():
+    assert after(answered(429, b"Retry-After: 1"), jitter=1.0, chance=0.5) == RetryAt(NOON + 45_000)
+
+
 def test_retry_after_is_for_429_and_503_only_and_can_be_turned_off():
     assert after(answered(500, b"Retry-After: 600")) == RetryAt(NOON + 30_000)
     assert after(answered(429, b"Retry-After: 600"), honour_retry_after=False) == RetryAt(NOON + 30_000)
