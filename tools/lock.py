@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     run, dev = REQUIREMENTS / "run.txt", REQUIREMENTS / "dev.txt"
     lock(run, runtime, arguments)
     lock(dev, [*runtime, *development], arguments, constraint=run)
-    lock(REQUIREMENTS / f"sdk-{OLD_SDK}.txt", [f"accessgrid=={OLD_SDK}"], arguments, constraint=dev)
+    lock(REQUIREMENTS / f"sdk-{OLD_SDK}.txt", [f"accessgrid=={OLD_SDK}"], arguments)
     return 0
 
 
@@ -51,7 +51,8 @@ def lock(target: Path, requirements: Iterable[str], arguments: list[str], constr
         command = [sys.executable, "-m", "piptools", "compile", "--quiet", "--generate-hashes", "--allow-unsafe", "--strip-extras"]
         command += ["--no-header", "--no-emit-options", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"]
         command += ["--annotation-style", "line", "--output-file", str(result), *arguments, str(source)]
-        subprocess.run(command, check=True, env=environment, cwd=directory)
+        if subprocess.run(command, env=environment, cwd=directory).returncode != 0:
+            raise SystemExit(f"{target.name} is left as it was")
         text = result.read_text()
     # The annotations name the temporary source and, with a constraint, its path: say what the reader can open.
     text = re.sub(r"-r \S*pyproject\.in", "pyproject.toml", text)
