@@ -1,0 +1,1 @@
+"""The store's promises, each on SQLite and on PostgreSQL."""
