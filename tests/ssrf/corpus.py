@@ -1,0 +1,73 @@
+"""The corpus: addresses and URLs with what must become of them. `cases()` for whoever wants to try them at another height."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+CORPUS = Path(__file__).parent.parent / "rules" / "ssrf_cases.json"
+EXAMPLE = ip_address("93.184.216.34")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row. Exactly one of `ip` and `url` is set.
+
+    answers: what DNS says at the n-th lookup (the last one repeats); one empty tuple: the name has no address.
+    policy: keywords for `AddressPolicy.from_texts`.
+    response: status and Location that the receiver answers with.
+    handshake: "skip" or "required" where it matters, else "".
+    """
+
+    id: str
+    allow: bool
+    tier: str
+    kind: str
+    why: str
+    ip: IPv4Address | IPv6Address | None = None
+    url: str = ""
+    answers: tuple[tuple[IPv4Address | IPv6Address, ...], ...] = ()
+    policy: Mapping[str, list[str]] = field(default_factory=dict)
+    response: tuple[int, str] | None = None
+    handshake: str = ""
+
+    @property
+    def is_refused_by_url_alone(self) -> bool:
+        """A registration must answer 422: the fault can be seen without DNS. (DNS, where asked, would say a fine address.)"""
+        return bool(self.url) and not self.allow and self.response is None and set(self.answers) <= {(EXAMPLE,)}
+
+    def __str__(self) -> str:
+        return f"{self.id}-{self.kind}"
+
+
+def cases() -> list[Case]:
+    return [_case(row) for row in json.loads(CORPUS.read_text("utf-8"))]
+
+
+def ip_cases() -> list[Case]:
+    return [case for case in cases() if case.ip is not None]
+
+
+def url_cases() -> list[Case]:
+    return [case for case in cases() if case.url]
+
+
+def _case(row: dict) -> Case:
+    steps = row.get("resolves_seq") or ([row["resolves_to"]] if "resolves_to" in row else [])
+    response = row.get("response")
+    return Case(
+        id=row["id"],
+        allow=row["expect"] == "allow",
+        tier=row["tier"],
+        kind=row["class"],
+        why=row["why"],
+        ip=ip_address(row["ip"]) if "ip" in row else None,
+        url=row.get("url", ""),
+        answers=tuple(tuple(ip_address(text) for text in step) for step in steps),
+        policy=row.get("config", {}),
+        response=(response["status"], response["location"]) if response else None,
+        handshake=row.get("handshake", ""),
+    )

@@ -1,0 +1,52 @@
+"""The corpus against the real transport, in a network namespace where every address is local: not one packet goes astray."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssrf.attack import IMPOSSIBLE
+from ssrf.check import violations
+from ssrf.corpus import cases
+
+TESTS = Path(__file__).parent.parent
+HANG_GUARD_SECONDS = 100
+
+
+def run(*arguments: str) -> list[dict[str, Any]]:
+    """What was seen. The environment names a proxy, which must not be used either."""
+    proxy = {name: "http://10.9.9.9:3128" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "ssrf.attack", *arguments],
+        cwd=TESTS,
+        env={**{name: text for name, text in os.environ.items() if not name.startswith("GRIDHOOK_")}, **proxy},
+        capture_output=True,
+        text=True,
+        timeout=HANG_GUARD_SECONDS,
+        check=False,
+    )
+    if done.returncode == IMPOSSIBLE:
+        pytest.skip(f"no network namespace can be made here, so the corpus was NOT tried end to end: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_no_packet_reaches_a_refused_address_and_every_allowed_one_is_reached():
+    seen = run()
+    assert violations(seen, cases()) == []
+    assert len(seen) == 706
+    assert sum(one["outcome"] == "200" for one in seen) == 143
+
+
+def test_the_check_notices_a_guard_that_asks_is_global():
+    found = violations(run("--sabotaged"), cases())
+    for text in ("S362 url round 0: tcp packet to 64:ff9b::a9fe:a9fe port 443", "S364 url round 0: tcp packet to fec0::1 port 443"):
+        assert text in found
+    assert len([line for line in found if "packet to" in line]) > 40
