@@ -1,13 +1,21 @@
-"""The nouns: frozen, slotted values that every room shares. No I/O, no clock, no chance."""
+"""The nouns: frozen values that every room shares. No I/O, no clock, no chance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+import msgspec
+
 Instant: TypeAlias = int
 """Milliseconds since 1970-01-01T00:00:00Z. Names end in `_at`; durations carry their unit (`_ms`, `_us`, `_seconds`)."""
+
+
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """Frozen and slotted like a dataclass, and built ten times as fast: the road makes a dozen of these for each delivery.
+
+    Out of the garbage collector's sight: values hold values, never a way back. Change one with `msgspec.structs.replace`.
+    """
 
 
 class AuthMethod(StrEnum):
@@ -88,16 +96,14 @@ class Echo(StrEnum):
     NO_ANSWER = "no_answer"  # see the attempt's reason
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Value, frozen=True):
     id: str
     name: str
     enterprise: bool
     created_at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Value, frozen=True):
     """A secret as it is stored: ciphertext with the id of its master key in front. `repr` shows neither."""
 
     blob: bytes
@@ -106,8 +112,7 @@ class Sealed:
         return f"Sealed({len(self.blob)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountSecret:
+class AccountSecret(Value, frozen=True):
     """One of an account's up to two live API secrets."""
 
     account_id: str
@@ -116,8 +121,7 @@ class AccountSecret:
     created_at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherKey:
+class PublisherKey(Value, frozen=True):
     """Who may publish. `account_id` None: for every account. The key itself is never stored, only its SHA-256."""
 
     id: str
@@ -126,8 +130,7 @@ class PublisherKey:
     created_at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(Value, frozen=True):
     """What a customer registered. `url_version` rises with each change of `url`; what was proven is a version, not a name."""
 
     account_id: str
@@ -150,8 +153,7 @@ class Webhook:
         return "verified" if self.is_verified else "pending"
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(Value, frozen=True):
     """An accepted event on its way to the store. `payload`: the whole CloudEvent as it will be sent, byte for byte, every time."""
 
     account_id: str
@@ -165,8 +167,7 @@ class NewEvent:
     batch: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Value, frozen=True):
     """What became of one published event, after the commit."""
 
     id: str
@@ -175,8 +176,7 @@ class Publication:
     conflict: bool = False  # the id is taken by an event with other content: nothing was kept
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Value, frozen=True):
     """A delivery that is ours until `lease_until`. Carries all that the attempt needs; `number` is already taken."""
 
     delivery_id: int
@@ -198,8 +198,7 @@ class Claim:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(Value, frozen=True):
     """Microseconds from the start of the attempt's phases. None: the phase was not reached, or (connect, tls) a warm connection served."""
 
     dns_us: int | None = None
@@ -209,8 +208,7 @@ class Timings:
     total_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Value, frozen=True):
     """What is known of one request on the wire, whatever came of it."""
 
     timings: Timings = Timings()
@@ -219,8 +217,7 @@ class Exchange:
     reconnects: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Value, frozen=True):
     """A complete header section arrived in time. Headers and body are the receiver's bytes, capped, never decoded."""
 
     status: int
@@ -231,8 +228,7 @@ class Answered:
     exchange: Exchange = Exchange()
 
 
-@dataclass(frozen=True, slots=True)
-class Unreachable:
+class Unreachable(Value, frozen=True):
     """No complete answer. `detail` is ours, bounded, safe to show to the customer."""
 
     reason: Reason
@@ -244,26 +240,22 @@ class Unreachable:
 Outcome: TypeAlias = Answered | Unreachable
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Value, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAt:
+class RetryAt(Value, frozen=True):
     at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(Value, frozen=True):
     why: FailureReason
 
 
 Verdict: TypeAlias = Delivered | RetryAt | GaveUp
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value, frozen=True):
     """One request and its outcome, as it stands in the log."""
 
     account_id: str
@@ -282,8 +274,7 @@ class Attempt:
     id: int = 0  # given by the store
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Value, frozen=True):
     """A claim with what came of it: the store settles the delivery and writes the attempt, both or neither."""
 
     claim: Claim

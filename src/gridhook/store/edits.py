@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from gridhook.errors import Conflict, GridhookError, NotFound
 from gridhook.model import Account, AccountSecret, Attempt, Echo, Instant, PublisherKey, Sealed, Webhook
 from gridhook.store.database import Connection

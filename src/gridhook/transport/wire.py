@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeAlias
 
-from gridhook.model import Outcome, Unreachable
+from gridhook.model import Outcome, Unreachable, Value
 from gridhook.rules.addresses import Target
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value, frozen=True):
     """Seconds and bytes. `connect_seconds` covers DNS, TCP and TLS; `read_seconds`, when set, starts when the connection stands
     (a clock of its own); `total_seconds` is the hard deadline over everything, enforced outside the HTTP client."""
 
@@ -37,15 +36,17 @@ class Identity:
     private_key: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Value, frozen=True):
     """One POST. `headers` in order, ASCII, without Host, Content-Length, Accept-Encoding (the sender adds `identity`)."""
 
     target: Target
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
     limits: Limits
     identity: Identity | None = None
+
+    def __repr__(self) -> str:
+        return f"Outgoing({self.target.url!r})"  # the headers carry the Private Key
 
 
 Done: TypeAlias = Callable[[Outcome], None]
