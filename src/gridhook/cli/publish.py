@@ -107,11 +107,8 @@ def publish_one(client: Client, account: str, key: str, event: dict[str, Any]) -
             raise GridhookError(f"{error}; it may have been accepted: repeat with --id {event['id']}, that never sends it twice") from None
         raise
     said = answer.json()
-    if answer.status == 202 and isinstance(said, dict):
-        # One event is answered like a batch of one, or by its result alone.
-        inner = _elements(said)
-        return _result(inner[0] if inner else said, event["id"])
-    if answer.status in (401, 403, 404, 503) or not isinstance(said, dict):
+    if answer.status in (401, 403, 404, 429, 503) or answer.status >= 500 or not isinstance(said, dict):
+        # Not this event's fault.
         raise GridhookError(answer.message)
     return _result(said, event["id"])
 
@@ -219,10 +216,8 @@ def _elements(said: Any) -> list[Any]:
 def _result(element: Any, id: str) -> Result:
     if not isinstance(element, dict):
         return Result(id, message="the server's answer cannot be read")
-    error = element.get("error", element)
-    message = error.get("message") if isinstance(error, dict) else str(error)
-    if message:
-        return Result(id, field=str(error.get("field") or "") if isinstance(error, dict) else "", message=str(message))
+    if message := element.get("message"):
+        return Result(id, field=str(element.get("field") or ""), message=str(message))
     return Result(str(element.get("id", id)), int(element.get("deliveries", 0)), bool(element.get("duplicate", False)))
 
 
