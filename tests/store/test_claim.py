@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gridhook.model import Answered, Delivered, Exchange, FailureReason, GaveUp, Phase, Reason, RetryAt, Timings, Unreachable
 from gridhook.store import Store

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gridhook.model import (
     Account,
@@ -51,7 +52,7 @@ async def a_webhook(
     store: Store, id: str = "wh", *, account: str = "acc", verified: bool = True, paused: bool = False, types: tuple[str, ...] = (TYPE,)
 ) -> Webhook:
     webhook = replace(hook(id, account=account, verified=verified, types=types), paused_at=NOON if paused else None)
-    await store.add_webhook(webhook, Credential(f"cred_{id}", Sealed(b"\x01\x02k1" + f"sealed for {id}".encode())))
+    await store.add_webhook(webhook, Credential(f"cred_{id}", Sealed(b"\x01\x02k1" + bytes(28) + f"sealed for {id}".encode())))
     return webhook
 
 

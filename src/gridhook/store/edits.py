@@ -135,10 +135,10 @@ def release_step(connection: Connection, account_id: str, webhook_id: str, now: 
 def settle_held(connection: Connection, now: Instant, limit: int) -> tuple[int, int]:
     expired = connection.change("expire_held", now=now, limit=limit)
     released = failed = 0
-    for account_id, webhook_id, deleted in connection.rows("held_lanes"):
-        if deleted and failed < limit:
+    for account_id, webhook_id, fate in connection.rows("held_lanes"):
+        if fate == "deleted" and failed < limit:
             failed += connection.change("fail_held", account_id=account_id, webhook_id=webhook_id, limit=limit - failed)
-        elif not deleted and released < limit:
+        elif fate == "sendable" and released < limit:
             released += connection.change("release_held", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit - released)
     return released, expired
 

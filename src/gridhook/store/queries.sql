@@ -81,17 +81,20 @@ WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NU
 ORDER BY due_at LIMIT 1
 
 -- name: lanes
--- Loose index scan: each step jumps to the first row of the next lane, so a lane's million rows cost one probe.
+-- Loose index scan: each step jumps to the first row of the next lane, so a lane's million rows cost one probe. The jump is
+-- written as "same account, next webhook, else next account": SQLite would enter the index for (a, b) > (x, y) at a alone.
 WITH RECURSIVE lane (account_id, webhook_id, due_at) AS (
-  SELECT account_id, webhook_id, due_at FROM deliveries WHERE id = (
-    SELECT id FROM deliveries
-    WHERE due_at IS NOT NULL AND (account_id, webhook_id) > (:account_id, :webhook_id)
-    ORDER BY account_id, webhook_id, due_at LIMIT 1)
+  SELECT account_id, webhook_id, due_at FROM deliveries WHERE id = coalesce(
+    (SELECT id FROM deliveries WHERE due_at IS NOT NULL AND account_id = :account_id AND webhook_id > :webhook_id
+     ORDER BY webhook_id, due_at LIMIT 1),
+    (SELECT id FROM deliveries WHERE due_at IS NOT NULL AND account_id > :account_id
+     ORDER BY account_id, webhook_id, due_at LIMIT 1))
   UNION ALL
-  SELECT d.account_id, d.webhook_id, d.due_at FROM lane JOIN deliveries d ON d.id = (
-    SELECT n.id FROM deliveries n
-    WHERE n.due_at IS NOT NULL AND (n.account_id, n.webhook_id) > (lane.account_id, lane.webhook_id)
-    ORDER BY n.account_id, n.webhook_id, n.due_at LIMIT 1)
+  SELECT d.account_id, d.webhook_id, d.due_at FROM lane JOIN deliveries d ON d.id = coalesce(
+    (SELECT n.id FROM deliveries n WHERE n.due_at IS NOT NULL AND n.account_id = lane.account_id AND n.webhook_id > lane.webhook_id
+     ORDER BY n.webhook_id, n.due_at LIMIT 1),
+    (SELECT n.id FROM deliveries n WHERE n.due_at IS NOT NULL AND n.account_id > lane.account_id
+     ORDER BY n.account_id, n.webhook_id, n.due_at LIMIT 1))
 )
 SELECT account_id, webhook_id, due_at FROM lane LIMIT :limit
 
@@ -103,14 +106,18 @@ WITH RECURSIVE lane (account_id, webhook_id) AS (
   SELECT account_id, webhook_id FROM deliveries WHERE id = (
     SELECT id FROM deliveries WHERE state = 'held' ORDER BY account_id, webhook_id, expires_at LIMIT 1)
   UNION ALL
-  SELECT d.account_id, d.webhook_id FROM lane JOIN deliveries d ON d.id = (
-    SELECT n.id FROM deliveries n
-    WHERE n.state = 'held' AND (n.account_id, n.webhook_id) > (lane.account_id, lane.webhook_id)
-    ORDER BY n.account_id, n.webhook_id, n.expires_at LIMIT 1)
+  SELECT d.account_id, d.webhook_id FROM lane JOIN deliveries d ON d.id = coalesce(
+    (SELECT n.id FROM deliveries n WHERE n.state = 'held' AND n.account_id = lane.account_id AND n.webhook_id > lane.webhook_id
+     ORDER BY n.webhook_id, n.expires_at LIMIT 1),
+    (SELECT n.id FROM deliveries n WHERE n.state = 'held' AND n.account_id > lane.account_id
+     ORDER BY n.account_id, n.webhook_id, n.expires_at LIMIT 1))
 )
-SELECT w.account_id, w.id, w.deleted_at IS NOT NULL
-FROM lane JOIN webhooks w ON w.account_id = lane.account_id AND w.id = lane.webhook_id
-WHERE w.deleted_at IS NOT NULL OR (w.verified_at IS NOT NULL AND w.paused_at IS NULL)
+SELECT account_id, webhook_id, fate FROM (
+  SELECT account_id, webhook_id, (
+    SELECT CASE WHEN w.deleted_at IS NOT NULL THEN 'deleted' WHEN w.verified_at IS NOT NULL AND w.paused_at IS NULL THEN 'sendable' END
+    FROM webhooks w WHERE w.account_id = lane.account_id AND w.id = lane.webhook_id) AS fate
+  FROM lane) AS judged
+WHERE fate IS NOT NULL
 
 -- name: release_held
 -- The webhook is verified: what was held for it is due.
