@@ -1,6 +1,6 @@
 """Inside the universe: the real transport is told to POST to every case, and everything that moved is written down as JSON.
 
-    python -m ssrf.attack [--sabotaged]
+    cd tests; python -m ssrf.attack [--sabotaged]
 
 --sabotaged: the address rule is `ipaddress.is_global`, as in many a recipe. The check must notice.
 Exits with 77 and a reason on stderr when no namespace can be made here.
@@ -22,9 +22,10 @@ from gridhook.errors import Invalid
 from gridhook.model import Answered
 from gridhook.rules.addresses import Address, AddressPolicy, Refusal, parse_url
 from gridhook.transport import Limits, Outgoing, Transport, open_transport
-from ssrf.corpus import Case, cases
-from ssrf.universe import NAMESERVER, Impossible, Watch, enter, use_nameserver
-from ssrf.world import Answers, Everyone, NameServer, certificate_for
+
+from .corpus import Case, cases
+from .universe import NAMESERVER, Impossible, Watch, enter, use_nameserver
+from .world import Answers, Everyone, NameServer, certificate_for
 
 IMPOSSIBLE = 77
 LIMITS = Limits(connect_seconds=2.0, total_seconds=5.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from ssrf.corpus import Case
+from .corpus import Case
 
 # The public addresses that the corpus uses for receivers whose DNS or answers turn hostile.
 PUBLIC = {ip_address(text) for text in ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "178.63.67.106")}

@@ -6,7 +6,7 @@ import pytest
 
 from gridhook.errors import Invalid
 from gridhook.rules.addresses import AddressPolicy, parse_url, refusal
-from ssrf.corpus import Case, cases, ip_cases, url_cases
+from tests.ssrf.corpus import Case, cases, ip_cases, url_cases
 
 
 @pytest.mark.parametrize("case", ip_cases(), ids=str)

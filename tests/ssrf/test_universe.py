@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ssrf.attack import IMPOSSIBLE
-from ssrf.check import violations
-from ssrf.corpus import cases
+from tests.ssrf.attack import IMPOSSIBLE
+from tests.ssrf.check import violations
+from tests.ssrf.corpus import cases
 
 TESTS = Path(__file__).parent.parent
 HANG_GUARD_SECONDS = 100

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ssrf.universe import NAMESERVER
+from .universe import NAMESERVER
 
 Answers = tuple[tuple[IPv4Address | IPv6Address, ...], ...]
 
