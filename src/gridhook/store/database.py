@@ -39,8 +39,12 @@ class Connection(Protocol):
         """The statement once per row, in as few round trips as can be; rows changed in all."""
         ...
 
-    def many_rows(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        """Likewise, for statements that return rows."""
+    def settle(self, rows: Sequence[Row]) -> set[int]:
+        """Statement `settle` for deliveries that are each named once; the ids of those whose lease was still theirs."""
+        ...
+
+    def due(self, account_id: str, webhook_id: str, now: int, limit: int) -> list[Row]:
+        """Statement `due`: (id, lease, lease_started_at, attempts, expires_at, event id, type, time_at, payload), oldest first."""
         ...
 
     def ids(self, kind: str, count: int) -> list[int]:

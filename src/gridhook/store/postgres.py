@@ -67,8 +67,11 @@ class PostgresConnection:
     def many(self, name: str, rows: Sequence[Row]) -> int:
         return self._batch(name, rows).rowcount
 
-    def many_rows(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        return self._batch(name, rows).fetchall()
+    def settle(self, rows: Sequence[Row]) -> set[int]:
+        return {id for (id,) in self._batch("settle", rows).fetchall()}
+
+    def due(self, account_id: str, webhook_id: str, now: int, limit: int) -> list[Row]:
+        return self.rows("due", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit)
 
     def ids(self, kind: str, count: int) -> list[int]:
         found: list[int] = []

@@ -41,7 +41,7 @@ SELECT * FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :k
   :next_attempt_at::bigint[], :echo::text[], :headers::bytea[], :body::bytea[])
 
 -- name: due
--- Rows that another process is claiming are passed over, not waited for.
+-- As rows. Those that another process is claiming are passed over, not waited for.
 SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id, e.type, e.time_at, e.payload
 FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
 WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
@@ -64,8 +64,8 @@ WHERE d.id = s.id
 
 -- name: release
 -- One round trip for a batch.
-UPDATE deliveries d SET due_at = s.now, attempts = attempts - 1, lease = NULL, lease_started_at = NULL
-FROM unnest(:now::bigint[], :id::bigint[], :lease::bytea[]) AS s (now, id, lease)
+UPDATE deliveries d SET due_at = s.due_at, attempts = attempts - 1, lease = NULL, lease_started_at = NULL
+FROM unnest(:due_at::bigint[], :id::bigint[], :lease::bytea[]) AS s (due_at, id, lease)
 WHERE d.id = s.id AND d.lease = s.lease
 
 -- name: release_held

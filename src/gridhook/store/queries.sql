@@ -1,4 +1,5 @@
--- Every statement of the store that both databases understand. `many` statements take rows in the order of their parameters' first appearance.
+-- Every statement of the store that both databases understand. Statements that are used for many rows at once take them in the
+-- order of their parameters' first appearance; on SQLite their list of VALUES is repeated, so that a batch is one step of one statement.
 
 -- ============ the road ============
 
@@ -32,9 +33,15 @@ VALUES (:id, :account_id, :webhook_id, :event_seq, :state, :due_at, :lease, :lea
 
 -- name: settle
 -- Only the holder of the lease may finish a delivery; a late worker changes no row.
-UPDATE deliveries SET state = :state, failure_reason = :failure_reason, due_at = :due_at, attempts = :attempts, lease = NULL, lease_started_at = NULL
-WHERE id = :id AND lease = :lease
-RETURNING id
+WITH s (state, failure_reason, due_at, attempts, id, lease) AS (VALUES (:state, :failure_reason, :due_at, :attempts, :id, :lease))
+UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at = s.due_at, attempts = s.attempts, lease = NULL,
+  lease_started_at = NULL
+FROM s WHERE deliveries.id = s.id AND deliveries.lease = s.lease
+
+-- name: still_leased
+-- Which of these leases are still theirs: asked before `settle` where a statement cannot tell cheaply which rows it changed.
+WITH s (id, lease) AS (VALUES (:id, :lease))
+SELECT json_group_array(s.id) FROM s JOIN deliveries d ON d.id = s.id AND d.lease = s.lease
 
 -- name: insert_attempt
 -- The log: one row per request.
@@ -55,24 +62,33 @@ ORDER BY c.created_at DESC, c.id DESC
 LIMIT 1
 
 -- name: due
--- The due rows of one lane, oldest first. One writer at a time, so SQLite needs no SKIP LOCKED here.
-SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id, e.type, e.time_at, e.payload
-FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
-WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
-ORDER BY d.due_at
-LIMIT :limit
+-- The due rows of one lane, oldest first, in one value: every row that SQLite hands over costs a turn at Python's lock.
+-- One writer at a time, so SQLite needs no SKIP LOCKED here.
+SELECT json_group_array(json_array(id, hex(lease), lease_started_at, attempts, expires_at, event_id, type, time_at, hex(payload)) ORDER BY due_at)
+FROM (
+  SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id AS event_id, e.type, e.time_at, e.payload, d.due_at
+  FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
+  WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
+  ORDER BY d.due_at
+  LIMIT :limit) AS first
 
 -- name: lease
 -- A claim is a started attempt: number and lease in one commit.
-UPDATE deliveries SET due_at = :due_at, lease = :lease, lease_started_at = :lease_started_at, attempts = :attempts WHERE id = :id
+WITH s (due_at, lease, lease_started_at, attempts, id) AS (VALUES (:due_at, :lease, :lease_started_at, :attempts, :id))
+UPDATE deliveries SET due_at = s.due_at, lease = s.lease, lease_started_at = s.lease_started_at, attempts = s.attempts
+FROM s WHERE deliveries.id = s.id
 
 -- name: set_aside
 -- A due row that may not be sent: failed or held.
-UPDATE deliveries SET state = :state, failure_reason = :failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL WHERE id = :id
+WITH s (state, failure_reason, id) AS (VALUES (:state, :failure_reason, :id))
+UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL
+FROM s WHERE deliveries.id = s.id
 
 -- name: release
 -- Back to due with its number, if still ours.
-UPDATE deliveries SET due_at = :now, attempts = attempts - 1, lease = NULL, lease_started_at = NULL WHERE id = :id AND lease = :lease
+WITH s (due_at, id, lease) AS (VALUES (:due_at, :id, :lease))
+UPDATE deliveries SET due_at = s.due_at, attempts = attempts - 1, lease = NULL, lease_started_at = NULL
+FROM s WHERE deliveries.id = s.id AND deliveries.lease = s.lease
 
 -- name: next_due
 -- When a lane next has work: one probe.

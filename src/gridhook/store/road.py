@@ -244,7 +244,7 @@ def record(connection: Connection, operations: Sequence[Record]) -> list[list[bo
         # One statement per delivery at a time: `settle` tells ids, and two workers may finish the same delivery in one group.
         batch = {key[0]: key for key in reversed(waiting)}
         rows = [_settled(connection, waiting.pop(key), states) for key in batch.values()]
-        settled.update(batch[id] for (id,) in connection.many_rows("settle", rows))
+        settled.update(batch[id] for id in connection.settle(rows))
 
     ids = iter(connection.ids("attempts", len(settled)))
     attempts: list[Row] = []
@@ -311,7 +311,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
     lost: list[Attempt] = []
     for want in operation.wants:
         lane = {"account_id": want.account_id, "webhook_id": want.webhook_id}
-        due = connection.rows("due", **lane, now=now, limit=want.limit)
+        due = connection.due(want.account_id, want.webhook_id, now, want.limit)
         if not due:
             continue
         ((url, url_version, url_changed_at, auth_method, deleted, sendable, credential_id, sealed, credential_at),) = connection.rows(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from gridhook.store.queries import Query, load
 
 BUSY_MS = 5_000  # how long a write waits for another process (a command beside the server) to finish its own
 ID_BLOCK = 10_000
+MOST_ROWS = 128  # in one statement: its text must stay below the 16 KiB that apsw's cache of prepared statements takes
 
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
@@ -34,6 +37,7 @@ class SqliteConnection:
         self._connection = connection
         self._queries = queries
         self._cursor = connection.cursor()
+        self._repeated: dict[tuple[str, int], str] = {}
         self._blocks: dict[str, tuple[int, int]] = {}  # kind -> next id, end of block
         self._fresh_blocks: set[str] = set()  # taken in the open transaction: not ours if it is rolled back
 
@@ -66,11 +70,36 @@ class SqliteConnection:
 
     def many(self, name: str, rows: Sequence[Row]) -> int:
         before = self._connection.total_changes()
-        self._cursor.executemany(self._queries[name].sql, rows)
+        self._batch(name, rows)
         return self._connection.total_changes() - before
 
-    def many_rows(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        return self._cursor.executemany(self._queries[name].sql, rows).fetchall()
+    def settle(self, rows: Sequence[Row]) -> set[int]:
+        ours: set[int] = set()
+        for (ids,) in self._batch("still_leased", [(row[4], row[5]) for row in rows]):
+            ours.update(json.loads(ids))
+        self._batch("settle", [row for row in rows if row[4] in ours])
+        return ours
+
+    def due(self, account_id: str, webhook_id: str, now: int, limit: int) -> list[Row]:
+        ((found,),) = self.rows("due", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit)
+        return [
+            (id, bytes.fromhex(lease) or None, started_at, attempts, expires_at, event_id, type, time_at, bytes.fromhex(payload))
+            for id, lease, started_at, attempts, expires_at, event_id, type, time_at, payload in json.loads(found)
+        ]
+
+    def _batch(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        """Runs the statement for all rows in a few steps, each for a power of two of them: apsw lets go of Python's lock for each
+        step, and under load a step costs a turn at it. A row at a time, a busy event loop brought the writer to a standstill."""
+        found: list[Row] = []
+        start = 0
+        while start < len(rows):
+            size = min(MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            sql = self._repeated.get((name, size))
+            if sql is None:
+                sql = self._repeated[(name, size)] = _repeat(self._queries[name], size)
+            found.extend(self._cursor.execute(sql, list(chain.from_iterable(rows[start : start + size]))))
+            start += size
+        return found
 
     def ids(self, kind: str, count: int) -> list[int]:
         start, end = self._blocks.get(kind, (0, 0))
@@ -84,6 +113,16 @@ class SqliteConnection:
 
     def close(self) -> None:
         self._connection.close(True)
+
+
+def _repeat(query: Query, times: int) -> str:
+    """`... VALUES (?1, ?2) ...` with the parenthesis repeated; its parameters must be all that the statement has, in order."""
+    row = ", ".join(f"?{number}" for number in range(1, len(query.names) + 1))
+    before, found, after = " ".join(query.sql.split()).partition(f"VALUES ({row})")
+    if not found or "?" in before + after:
+        raise ValueError(f"{query.name} cannot be run for many rows: its parameters must stand in one VALUES list, in order")
+    anonymous = ", ".join("?" * len(query.names))
+    return f"{before}VALUES {', '.join([f'({anonymous})'] * times)}{after}"
 
 
 class Sqlite:
