@@ -1,0 +1,74 @@
+"""`gridhook doctor` finds what is wrong before customers do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from tests.cli.world import GRIDHOOK, Shell
+
+
+def findings(shell: Shell, **settings: str) -> tuple[int, dict[str, Any]]:
+    done = shell.run("doctor", "--json", **settings)
+    return done.returncode, {(found := json.loads(line))["check"]: found for line in done.stdout.splitlines()}
+
+
+def test_before_the_first_start_nothing_is_wrong_and_nothing_is_made(shell: Shell):
+    _, found = findings(shell)
+    assert {found[check]["level"] for check in ("configuration", "data directory", "master key", "database", "CA bundle")} == {"ok"}
+    assert not (shell.directory / "data").exists()
+
+
+def test_a_database_in_use_is_found_well(shell: Shell):
+    shell.ok("accounts", "add", "Example")
+    _, found = findings(shell)
+    assert found["database"]["message"].endswith("1 accounts")
+    assert found["stored secrets"]["level"] == "ok"
+
+
+def test_a_lost_master_key_fails_and_is_named(shell: Shell):
+    shell.ok("accounts", "add", "Example")
+    (shell.directory / "data" / "master.key").unlink()
+    code, found = findings(shell)
+    assert (code, found["master key"]["level"]) == (1, "fail")
+    assert "master.key" in found["master key"]["message"]
+
+
+def test_another_databases_master_key_fails(shell: Shell):
+    shell.ok("accounts", "add", "Example")
+    (shell.directory / "data" / "master.key").write_text("other:" + "A" * 43 + "=\n")
+    code, found = findings(shell)
+    assert (code, found["stored secrets"]["level"]) == (1, "fail")
+
+
+def test_a_database_that_does_not_answer_fails_and_its_password_is_not_printed(shell: Shell):
+    done = shell.run("doctor", GRIDHOOK_DATABASE_URL="postgresql://nobody:hush@127.0.0.1:1/none", GRIDHOOK_MASTER_KEY="k:" + "A" * 43 + "=")
+    assert done.returncode == 1
+    assert "FAIL  database" in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_dns_servers_that_do_not_answer_fail(shell: Shell):
+    code, found = findings(shell, GRIDHOOK_DNS_SERVERS="127.0.0.1#1", GRIDHOOK_DNS_SECONDS="0.3")
+    assert (code, found["DNS"]["level"]) == (1, "fail")
+    assert "127.0.0.1#1" in found["DNS"]["message"]
+
+
+def test_too_few_open_files_for_the_slots_fail(shell: Shell):
+    limited = f"ulimit -n 256 && exec {GRIDHOOK[0]} -m gridhook doctor"
+    done = subprocess.run(["sh", "-c", limited], env=shell.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "FAIL  open files" in done.stdout
+    assert "ulimit -n" in done.stdout
+
+
+def test_a_mistyped_setting_fails(shell: Shell):
+    code, found = findings(shell, GRIDHOOK_SLOTZ="1")
+    assert (code, found["configuration"]["level"]) == (1, "fail")
+
+
+def test_a_ca_bundle_that_is_none_fails(shell: Shell):
+    (shell.directory / "ca.pem").write_text("not a certificate")
+    code, found = findings(shell, GRIDHOOK_CA_FILE="ca.pem")
+    assert (code, found["CA bundle"]["level"]) == (1, "fail")
