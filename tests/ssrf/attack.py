@@ -23,12 +23,13 @@ from gridhook.model import Answered
 from gridhook.rules.addresses import Address, AddressPolicy, Refusal, parse_url
 from gridhook.transport import Limits, Outgoing, Transport, open_transport
 
-from .corpus import Case, cases
+from .corpus import Case, cases, flipping
 from .universe import NAMESERVER, Impossible, Watch, enter, use_nameserver
 from .world import Answers, Everyone, NameServer, certificate_for
 
 IMPOSSIBLE = 77
 LIMITS = Limits(connect_seconds=2.0, total_seconds=5.0)
+HANG_GUARD_SECONDS = 30
 PLAIN_PORTS = {80}
 TLS_PORTS = {443, 3000, 4443, 8443, 65535}
 
@@ -58,7 +59,7 @@ class Seen:
 
 def shots() -> list[Shot]:
     found = []
-    for case in cases():
+    for case in (*cases(), flipping()):
         if case.ip is None:
             found.append(Shot(case, "url", case.url, case.answers))
         else:
@@ -104,7 +105,8 @@ async def _post(transport: Transport, shot: Shot) -> tuple[str, str]:
         target = transport.parse(shot.url)
     except Invalid as refused:
         return "invalid", str(refused)
-    outcome = await transport.send(Outgoing(target, (("Content-Type", "application/json"),), b"{}", LIMITS))
+    async with asyncio.timeout(HANG_GUARD_SECONDS):
+        outcome = await transport.send(Outgoing(target, (("Content-Type", "application/json"),), b"{}", LIMITS))
     if isinstance(outcome, Answered):
         return str(outcome.status), ""
     return outcome.reason.value, outcome.detail

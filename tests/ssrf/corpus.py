@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -45,6 +46,16 @@ class Case:
 
 def cases() -> list[Case]:
     return [_case(row) for row in json.loads(CORPUS.read_text("utf-8"))]
+
+
+def flipping(steps: int = 500) -> Case:
+    """A name whose answer changes at random with every lookup: what was true at the check is no use at the connection."""
+    chance = random.Random(20261122)
+    fine = ((EXAMPLE,), (ip_address("2606:2800:220:1:248:1893:25c8:1946"),))
+    bad = tuple((ip_address(text),) for text in ("127.0.0.1", "169.254.169.254", "10.0.0.5", "::1", "fd00:ec2::254", "64:ff9b::a9fe:a9fe"))
+    mixed = tuple((EXAMPLE, *step) for step in bad)
+    answers = tuple(chance.choice((*fine, *fine, *fine, *bad, *mixed)) for _ in range(steps))
+    return Case("FLIP", False, "core", "dns-rebinding", "flips at random", url="https://flip.example.com/hook", answers=answers)
 
 
 def ip_cases() -> list[Case]:

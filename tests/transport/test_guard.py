@@ -104,7 +104,8 @@ async def test_a_name_that_turns_private_is_refused_at_the_very_next_attempt(nam
 
 async def test_a_name_that_flips_at_random_never_gets_a_refused_address_through(names, guard):
     chance = random.Random(7)
-    answers = [records(*address, ttl=0) for address in (["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34", "::1"], ["::ffff:10.0.0.1"])]
+    pool = ("93.184.216.34", "1.1.1.1 2606:4700::1", "127.0.0.1", "93.184.216.34 ::1", "93.184.216.34 ::ffff:10.0.0.1", "10.0.0.5")
+    answers = [records(*texts.split(), ttl=0) for texts in pool]
     names.zone["a.example"] = lambda query: chance.choice(answers)(query)
     asked_for = target("https://a.example/")
     outcomes = [await guard.vet(asked_for, NEVER) for _ in range(500)]

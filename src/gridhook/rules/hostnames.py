@@ -67,9 +67,11 @@ def ascii_host(text: str, underscores: bool = False) -> str:
 def _ascii_label(label: str, underscores: bool) -> str:
     if not label:
         raise BadName("has an empty label (two dots in a row, or a dot too many)")
+    if len(label) > 63:
+        raise BadName(f"has a label of {len(label)} characters ({label[:20]}...); labels are at most 63 long")
     if label.isascii() and not label.startswith("xn--"):
         if not (_LOOSE_LABEL if underscores else _LABEL).fullmatch(label):
-            raise BadName(f"has the label {label!r}; labels are 1 to 63 letters, digits and inner hyphens")
+            raise BadName(f"has the label {label!r}; labels are letters, digits and inner hyphens")
         return label
     try:
         if label.isascii() and idna.alabel(idna.ulabel(label)).decode() != label:
