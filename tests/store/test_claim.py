@@ -220,7 +220,7 @@ async def test_a_worker_that_died_with_a_deleted_webhooks_delivery_leaves_its_at
     await publish(store, event("e1"), leased=True)
     await store.delete_webhook("acc", "wh", now=NOON)
     claimed = await claim(store, now=LATER)
-    assert claimed.claims == claimed.lanes == []
+    assert (claimed.claims, claimed.lanes) == ([], [])
     assert [one.number for one in await log(store)] == [1]
 
 

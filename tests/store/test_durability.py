@@ -85,13 +85,13 @@ async def test_nothing_that_was_answered_is_lost_when_the_process_is_killed(
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Callable[[], None]]:
+def small_disk(path: Path) -> Iterator[Callable[[], object]]:
     """A file system of 3 MB; the value makes it bigger. Who may not mount gets a limit on the size of files instead."""
     path.mkdir()
     if os.geteuid() == 0:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path], check=True)
         try:
-            yield lambda: subprocess.run(["mount", "-o", "remount,size=100m", path], check=True) and None
+            yield lambda: subprocess.run(["mount", "-o", "remount,size=100m", path], check=True)
         finally:
             subprocess.run(["umount", "-l", path], check=True)
     else:

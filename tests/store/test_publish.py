@@ -110,9 +110,14 @@ async def test_without_a_free_slot_a_delivery_is_born_due(store: SqlStore) -> No
 async def test_a_delivery_for_a_pending_or_paused_webhook_is_born_held(store: SqlStore, why: str) -> None:
     await a_webhook(store, verified=why != "pending", paused=why == "paused")
     asked: list[str] = []
-    answer = await store.publish([event("e1")], lease_ms=LEASE, now=NOON, reserve=lambda _a, webhook: not asked.append(webhook))
+
+    def reserve(_account: str, webhook: str) -> bool:
+        asked.append(webhook)
+        return True
+
+    answer = await store.publish([event("e1")], lease_ms=LEASE, now=NOON, reserve=reserve)
     assert answer.results == [Publication("e1", 1)]
-    assert answer.claims == answer.queued == asked == []
+    assert (answer.claims, answer.queued, asked) == ([], [], [])
     assert await state(store) == (1, 0)
     assert await store.lanes(now=NOON, limit=10) == []
 
@@ -156,8 +161,8 @@ async def test_one_event_that_cannot_be_stored_does_not_fail_its_neighbours(stor
     )
     refused, *answers = await asyncio.gather(bad, *(publishing(event(id)) for id in good), return_exceptions=True)
     assert isinstance(refused, Invalid)
-    answers = [answer for answer in answers if isinstance(answer, Published)]
-    claims = [claim.event_id for answer in answers for claim in answer.claims]
+    published = [answer for answer in answers if isinstance(answer, Published)]
+    claims = [claim.event_id for answer in published for claim in answer.claims]
     assert claims == good
     assert slots == len(good), "what was reserved for the run that failed was used again or given back"
     assert await state(store) == (0, len(good))
@@ -166,14 +171,13 @@ async def test_one_event_that_cannot_be_stored_does_not_fail_its_neighbours(stor
 async def test_a_publisher_who_goes_away_before_the_answer_leaves_no_slot_and_no_lease_behind(store: SqlStore) -> None:
     await a_webhook(store)
     returned = asyncio.Event()
-    loop = asyncio.get_running_loop()
     publishing = asyncio.create_task(
         store.publish(
             [event("e1")],
             lease_ms=LEASE,
             now=NOON,
             reserve=always,
-            give_back=lambda _a, _w: loop.call_soon_threadsafe(returned.set) and None,
+            give_back=lambda _account, _webhook: returned.set(),
         )
     )
     await asyncio.sleep(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar, cast
 
 from gridhook.clock import Clock
@@ -117,41 +116,36 @@ class SqlStore:
     async def publish(
         self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
     ) -> Published:
-        operation = road.Publish(events, lease_ms, now, reserve, give_back)
-        return cast(Published, await self._claiming(operation, lambda answer: answer.claims, now, give_back))
+        return cast(Published, await self._claiming(road.Publish(events, lease_ms, now, reserve, give_back), now, give_back))
 
     async def record(self, finished: Sequence[Finished]) -> list[bool]:
         return cast(list[bool], await self._writer.submit(road.Record(finished)))
 
     async def claim(self, wants: Sequence[Want], *, lease_ms: int, now: Instant) -> Claimed:
-        operation = road.Claiming(wants, lease_ms, now)
-        return cast(Claimed, await self._claiming(operation, lambda answer: answer.claims, now, None))
+        return cast(Claimed, await self._claiming(road.Claiming(wants, lease_ms, now), now, None))
 
     async def release(self, claims: Sequence[Claim], *, now: Instant) -> None:
         await self._writer.submit(road.Release(claims, now))
 
-    async def _claiming(
-        self, operation: Operation, claims_of: Callable[[Any], list[Claim]], now: Instant, give_back: GiveBack | None
-    ) -> object:
+    async def _claiming(self, operation: Operation, now: Instant, give_back: GiveBack | None) -> Any:
         """Awaits an answer that carries claims. If the caller is cancelled meanwhile, they are handed back: nobody else knows of them."""
+
+        def hand_back(answer: Published | Claimed) -> None:
+            if give_back is not None:
+                for claim in answer.claims:
+                    give_back(claim.account_id, claim.webhook_id)
+            if answer.claims and self._open:
+                self._writer.submit(road.Release(answer.claims, now))
+
+        operation.unheard = hand_back
         future = self._writer.submit(operation)
         try:
-            return await asyncio.shield(future)
+            return await future
         except asyncio.CancelledError:
-            future.add_done_callback(partial(self._hand_back, claims_of, now, give_back))
+            # Cancelled between the answer and our waking up; one that is not answered yet is handed back when it is.
+            if future.done() and not future.cancelled() and future.exception() is None:
+                hand_back(future.result())
             raise
-
-    def _hand_back(
-        self, claims_of: Callable[[Any], list[Claim]], now: Instant, give_back: GiveBack | None, future: asyncio.Future[Any]
-    ) -> None:
-        if future.cancelled() or future.exception() is not None:
-            return
-        claims = claims_of(future.result())
-        if give_back is not None:
-            for claim in claims:
-                give_back(claim.account_id, claim.webhook_id)
-        if claims and self._open:
-            self._writer.submit(road.Release(claims, now))
 
     async def lanes(self, *, now: Instant, limit: int, after: tuple[str, str] | None = None) -> list[Lane]:
         return await self._readers.run(reads.lanes, limit, after or ("", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -20,11 +20,12 @@ RETRIES_OF_VICTIMS = 5
 class Operation:
     """One caller's write, waiting for the writer. `weight`: how many rows it stands for, roughly."""
 
-    __slots__ = ("future", "loop", "weight")
+    __slots__ = ("future", "loop", "unheard", "weight")
     rank = 0  # operations of one group run in this order
 
     def __init__(self, weight: int = 1) -> None:
         self.weight = weight
+        self.unheard: Callable[[Any], None] | None = None  # given the result, on the loop, when the caller was cancelled meanwhile
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
 
@@ -167,11 +168,11 @@ class Writer:
         return Unavailable("the database is too busy to write this")
 
     def _answer(self, group: Sequence[Operation], results: Sequence[object]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], object]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Operation, object]]] = {}
         for operation, result in zip(group, results, strict=True):
             if isinstance(result, BaseException):
                 operation.refuse()
-            by_loop.setdefault(operation.loop, []).append((operation.future, result))
+            by_loop.setdefault(operation.loop, []).append((operation, result))
         for loop, answers in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_settle, answers)
@@ -215,11 +216,13 @@ class Writer:
         return Unavailable(f"the database cannot be written now ({self._down})", retry_after=2)
 
 
-def _settle(answers: list[tuple[asyncio.Future[Any], object]]) -> None:
-    for future, result in answers:
-        if future.done():
-            continue  # its caller was cancelled
-        if isinstance(result, BaseException):
+def _settle(answers: list[tuple[Operation, object]]) -> None:
+    for operation, result in answers:
+        future = operation.future
+        if future.done():  # its caller was cancelled
+            if operation.unheard is not None and not isinstance(result, BaseException):
+                operation.unheard(result)
+        elif isinstance(result, BaseException):
             future.set_exception(result)
         else:
             future.set_result(result)
