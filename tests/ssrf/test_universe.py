@@ -42,7 +42,7 @@ def run(*arguments: str) -> list[dict[str, Any]]:
 def test_no_packet_reaches_a_refused_address_and_every_allowed_one_is_reached():
     seen = run()
     assert violations(seen, EVERY) == []
-    assert len(seen) == 1207  # 253 cases and ways, two attempts each and more where the answers change
+    assert len(seen) == 1207  # 351 URLs, two attempts each, more where the answers change
     assert sum(one["outcome"] == "200" for one in seen) > 300
 
 
