@@ -96,7 +96,10 @@ class Demo:
         webhook = await self._register(server, receiver, account)
         _step("publish", f"{len(EVENT_TYPES)} events, one of each type")
         await self._publish(server, account["account"], key)
-        await receiver.received(len(EVENT_TYPES))
+        try:
+            await receiver.received(len(EVENT_TYPES))
+        except TimeoutError as error:
+            raise server.failure(f"not every event arrived: {error}") from None
         await self._show_attempts(server, account["account"])
         self.is_told = True
         if self._once:
@@ -117,7 +120,10 @@ class Demo:
             )
             _step("webhook", f"{webhook.id}, by the accessgrid SDK: client.console.webhooks.create(...)")
             self._private_key = webhook.private_key
-            await receiver.shaken()
+            try:
+                await receiver.shaken()
+            except TimeoutError:
+                raise server.failure("the server made no handshake") from None
             for _ in range(VERIFY_TRIES):
                 await asyncio.sleep(0.3)
                 if (await asyncio.to_thread(webhooks.verify, webhook.id)).verified:
@@ -126,7 +132,7 @@ class Demo:
                 await asyncio.sleep(VERIFY_SECONDS)
         except self._sdk.AccessGridError as error:
             raise Failure(f"the SDK was refused: {error}") from None
-        raise server.failure("the server's webhook did not become verified")
+        raise server.failure("the webhook did not become verified")
 
     # --- the events ---
 
