@@ -86,7 +86,7 @@ async def test_what_is_wrong_with_a_webhook_reaches_the_caller_of_the_sdk_in_wor
     client = sdk(world).console.webhooks
     with pytest.raises(AccessGridError, match=r"Invalid event name: 'ag\.nope'\. Valid events: ag\.access_pass\.issued"):
         await asyncio.to_thread(client.create, name="Prod", url="http://127.0.0.1:9/x", subscribed_events=["ag.nope"])
-    with pytest.raises(AccessGridError, match="169.254.169.254"):
+    with pytest.raises(AccessGridError, match=r"169\.254\.169\.254"):
         await asyncio.to_thread(client.create, name="Prod", url="http://169.254.169.254/", subscribed_events=EVENTS)
     with pytest.raises(AccessGridError, match="mtls"):
         await asyncio.to_thread(client.create, name="Prod", url="http://127.0.0.1:9/", subscribed_events=EVENTS, auth_method="mtls")

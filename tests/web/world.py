@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -77,6 +78,8 @@ class World:
             return await asyncio.wait_for(read_answer(reader, head_only=request.startswith(b"HEAD ")), HANG_GUARD_SECONDS)
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def send(self, method: str, target: str, body: bytes | None = None, **headers: str) -> Answer:
         """Keyword names are header names with `_` for `-`."""
@@ -86,13 +89,17 @@ class World:
             lines.append(f"Content-Length: {len(body)}")
         return await self.raw("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b""))
 
-    async def publish(self, body: object, *, content_type: str = "application/json", tenant: Tenant | None = None, **headers: str) -> Answer:
+    async def publish(
+        self, body: object, *, content_type: str = "application/json", tenant: Tenant | None = None, **headers: str
+    ) -> Answer:
         tenant = tenant or self.ours
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {"Authorization": f"Bearer {tenant.publisher_key}", "Content_Type": content_type, **headers}
         return await self.send("POST", f"/v1/accounts/{tenant.account_id}/events", raw, **named)
 
-    async def signed(self, method: str, path: str, body: bytes = b"", *, payload: str = "{}", tenant: Tenant | None = None, query: str = "") -> Answer:
+    async def signed(
+        self, method: str, path: str, body: bytes = b"", *, payload: str = "{}", tenant: Tenant | None = None, query: str = ""
+    ) -> Answer:
         """A call of the webhook API; without a body the payload travels in the query."""
         tenant = tenant or self.ours
         signature = sign(tenant.secret, body or payload.encode())
@@ -113,7 +120,7 @@ class World:
         """Until the webhook is."""
         async with asyncio.timeout(HANG_GUARD_SECONDS):
             while not (await self.gridhook.store.webhook(self.ours.account_id, webhook_id)).is_verified:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 the store announces it to nobody outside
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer:

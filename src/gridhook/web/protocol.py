@@ -103,6 +103,8 @@ class Protocol(_Watched, HttpToolsProtocol):
                 raise ValueError("head too large")
         self._head_bytes = 0
         self._progress = Progress.BODY
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            raise ValueError("not HTTP/1.1")
         if self.parser.should_upgrade():
             self._handing_over = True
             return
