@@ -65,7 +65,14 @@ class PostgresConnection:
         return self._execute(name, params).rowcount
 
     def many(self, name: str, rows: Sequence[Row]) -> int:
-        return self._batch(name, rows).rowcount
+        sql = self._queries[name].sql
+        if not sql.startswith("COPY "):
+            return self._batch(name, rows).rowcount
+        with self._connection.cursor() as cursor:
+            with cursor.copy(sql) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return cursor.rowcount
 
     def settle(self, rows: Sequence[Row]) -> set[int]:
         return {id for (id,) in self._batch("settle", rows).fetchall()}

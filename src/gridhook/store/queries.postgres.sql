@@ -15,10 +15,8 @@ ORDER BY e.account_id, e.id, e.seq
 ON CONFLICT (account_id, id) DO NOTHING
 
 -- name: insert_delivery
--- One round trip for a batch.
-INSERT INTO deliveries (id, account_id, webhook_id, event_seq, state, due_at, lease, lease_started_at, attempts, expires_at, created_at)
-SELECT * FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :event_seq::bigint[], :state::text[], :due_at::bigint[],
-  :lease::bytea[], :lease_started_at::bigint[], :attempts::bigint[], :expires_at::bigint[], :created_at::bigint[])
+-- COPY: the cheapest way in for rows that cannot conflict, for us and for the server. Its columns stand in the order of the parameters.
+COPY deliveries (id, account_id, webhook_id, event_seq, state, due_at, lease, lease_started_at, attempts, expires_at, created_at) FROM STDIN
 
 -- name: settle
 -- One round trip for a batch; a lease that another worker holds matches no row.
@@ -30,15 +28,10 @@ WHERE d.id = s.id AND d.lease = s.lease
 RETURNING d.id
 
 -- name: insert_attempt
--- One round trip for a batch.
-INSERT INTO attempts (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
+-- COPY, likewise.
+COPY attempts (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
   dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body)
-SELECT * FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :kind::text[], :delivery_id::bigint[], :event_id::text[],
-  :event_type::text[], :number::bigint[], :started_at::bigint[], :status::bigint[], :reason::text[], :phase::text[], :detail::text[],
-  :dns_us::bigint[], :connect_us::bigint[], :tls_us::bigint[], :first_byte_us::bigint[], :total_us::bigint[], :remote_address::text[],
-  :tls_version::text[], :reconnects::bigint[], :truncated::bigint[], :body_error::text[], :url::text[], :credential_id::text[],
-  :next_attempt_at::bigint[], :echo::text[], :headers::bytea[], :body::bytea[])
+  next_attempt_at, echo, headers, body) FROM STDIN
 
 -- name: due
 -- As rows. Those that another process is claiming are passed over, not waited for.

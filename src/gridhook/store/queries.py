@@ -59,4 +59,6 @@ def _compile(name: str, body: str, dialect: Dialect) -> Query:
         return f"?{names.index(found) + 1}" if dialect == "sqlite" else f"%({found})s"
 
     sql = _TOKEN.sub(token, body)
+    if sql.startswith("COPY "):  # its columns are its parameters
+        names = sql.partition("(")[2].partition(")")[0].replace(",", " ").split()
     return Query(name, sql, tuple(names))
