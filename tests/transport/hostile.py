@@ -41,6 +41,7 @@ class Peer:
                 return b""
             body += more
         self.server.requests.append(head + b"\r\n\r\n" + body)
+        self.server.heard.release()
         return self.server.requests[-1]
 
     def send(self, data: bytes) -> None:
@@ -85,6 +86,7 @@ class Hostile:
         self.errors: list[str] = []
         self.stopped = threading.Event()
         self.hung_up = threading.Semaphore(0)  # released when the behaviour of one connection is over
+        self.heard = threading.Semaphore(0)  # released for each whole request
         self._open: list[socket.socket] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, port), family=family, backlog=256)
@@ -111,14 +113,27 @@ class Hostile:
         self._open.append(conn)
         try:
             if self.tls is not None:
-                conn = self.tls.wrap_socket(conn, server_side=True)
-                self._open.append(conn)
+                conn = self._shake_hands(self.tls, conn)
             self.behaviour(Peer(conn, number, self))
         except (OSError, ssl.SSLError) as error:
             self.errors.append(str(error))  # the sender hung up, which is what most of these tests want
         finally:
             conn.close()
             self.hung_up.release()
+
+    def _shake_hands(self, context: ssl.SSLContext, conn: socket.socket) -> socket.socket:
+        secured = context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+        self._open.append(secured)
+        try:
+            secured.do_handshake()
+        except ssl.SSLError:
+            # The alert is out. To close now, with the request unread, would send a reset after it that may overtake it.
+            with socket.socket(fileno=secured.detach()) as plain:
+                plain.settimeout(PATIENCE)
+                while plain.recv(65536):
+                    pass
+            raise
+        return secured
 
     def close(self) -> None:
         self.stopped.set()

@@ -7,9 +7,9 @@ import gzip
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gridhook.model import Answered, Outcome, Phase, Reason, Unreachable
 from tests.transport.conftest import SHORT, Send

@@ -188,7 +188,8 @@ async def test_a_connection_closed_during_the_handshake_is_a_reset(send: Send) -
     for behaviour in (Peer.reset, lambda peer: None):
         outcome = await outcome_of(send, behaviour, None)
         assert isinstance(outcome, Unreachable)
-        assert (outcome.reason, outcome.phase) == (Reason.RESET, Phase.TLS)
+        assert outcome.reason is Reason.RESET
+        assert outcome.phase in (Phase.CONNECT, Phase.TLS)  # a reset may overtake our first byte
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
@@ -217,7 +218,7 @@ async def test_two_identities_never_share_a_connection(send: Send, authority: Au
         certificate = peer.conn.getpeercert()
         assert certificate is not None
         while peer.request():
-            seen.append(certificate["subject"][0][0][1])  # type: ignore[index]  # as nested as the ssl module makes it
+            seen.append(certificate["subject"][0][0][1])
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     first, second = (authority.leaf(name, for_client=True) for name in ("one", "two"))

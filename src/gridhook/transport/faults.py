@@ -25,6 +25,7 @@ SWITCHING = "switching"
 TRAILERS_TOO_LARGE = "trailers_too_large"
 BODY_CAP = "body_cap"
 FLOOD = "flood"
+BROKEN_OFF = "broken_off"
 
 _TOO_LARGE = 100  # CURLE_TOO_LARGE, since 8.6; pycurl has no name for it
 
@@ -78,6 +79,8 @@ def of_ours(fault: str, limits: Limits) -> tuple[Reason, str]:
         return Reason.HEADERS_TOO_LARGE, f"the header section has more than {limits.header_fields} fields"
     if fault == TOO_MANY_INTERIM:
         return Reason.PROTOCOL_ERROR, f"more than {limits.interim_answers} interim (1xx) answers came before a final one"
+    if fault == BROKEN_OFF:
+        return Reason.RESET, _ended(Phase.HEADERS)
     if fault == FLOOD:
         return Reason.PROTOCOL_ERROR, "far more bytes came than an answer may have"
     return Reason.PROTOCOL_ERROR, "the status line is not HTTP/1.1"
@@ -147,6 +150,8 @@ def _timed_out(phase: Phase) -> tuple[Reason, str]:
 def _unconnected(os_errno: int) -> tuple[Reason, str]:
     if os_errno == errno.ECONNREFUSED:
         return Reason.CONNECT_REFUSED, "the receiver's host refused the connection: nothing listens on that port"
+    if os_errno in (errno.ECONNRESET, errno.EPIPE):
+        return Reason.RESET, "the connection was reset as soon as it stood; nothing was sent"
     if os_errno == errno.ETIMEDOUT:
         return Reason.CONNECT_TIMEOUT, "no TCP connection: the host did not answer"
     if os_errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
+import socket
+import struct
+import sys
+import termios
 import threading
 import time
 import traceback
@@ -16,12 +21,13 @@ import pycurl
 
 from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.transport import faults
-from gridhook.transport.transfer import Job, Permits, Transfer
+from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 
 Ended = tuple[Job, Outcome]
 
 LONGEST_SLEEP = 1.0  # seconds; the thread ticks at least this often, which `is_alive` looks at
 SHORTEST_SWEEP = 0.02  # seconds between two looks at the deadlines
+CLOSED_BY_PEER = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 REMEMBERED = 4096  # last good addresses, and TLS versions of connections
 
 
@@ -64,6 +70,8 @@ class SendLoop:
         self._epoll = select.epoll()
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._watched: set[int] = set()
+        self._spoke: set[int] = set()  # watched descriptors on which bytes came
+        self._serving = Serving()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def start(self) -> None:
@@ -120,6 +128,7 @@ class SendLoop:
 
     def _turn(self) -> None:
         multi = self._multi
+        serving = self._serving
         now = time.monotonic()
         self._ticked_at = now
         wait = min(LONGEST_SLEEP, self._sweep_at - now)
@@ -137,9 +146,15 @@ class SendLoop:
             actions = 0
             if mask & ~select.EPOLLOUT:
                 actions |= pycurl.CSELECT_IN
+                if mask & CLOSED_BY_PEER:
+                    serving.spoke = self._said_something(fd)
+                else:
+                    self._spoke.add(fd)
+                    serving.spoke = True
             if mask & select.EPOLLOUT:
                 actions |= pycurl.CSELECT_OUT
             multi.socket_action(fd, actions)
+            serving.spoke = False
         now = time.monotonic()
         inbox = self._inbox
         while inbox and len(self._active) < self._max_active:
@@ -156,6 +171,7 @@ class SendLoop:
 
     def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
+            self._spoke.discard(fd)
             if fd in self._watched:
                 self._watched.discard(fd)
                 # libcurl may have closed it already, which took it out of the epoll.
@@ -165,7 +181,7 @@ class SendLoop:
                     if error.errno not in (errno.ENOENT, errno.EBADF):
                         raise
             return
-        mask = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        mask = (select.EPOLLIN | select.EPOLLRDHUP if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
         if fd in self._watched:
             try:
                 self._epoll.modify(fd, mask)
@@ -174,6 +190,18 @@ class SendLoop:
                 pass  # closed behind our back and opened anew under the same number
         self._epoll.register(fd, mask)
         self._watched.add(fd)
+
+    def _said_something(self, fd: int) -> bool:
+        """Whether the peer, which has closed, had begun to answer: libcurl forgets an incomplete status line and would send again."""
+        try:
+            unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+            with socket.socket(fileno=os.dup(fd)) as same:
+                info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)
+        except OSError:
+            return fd in self._spoke
+        # libcurl may have read bytes without an event of ours, right after it wrote; the kernel knows to the millisecond.
+        since_sent, since_received = struct.unpack_from("=I4xI", info, 44)  # tcpi_last_data_sent, _recv of linux/tcp.h
+        return unread > 0 or fd in self._spoke or since_received < since_sent
 
     def _on_timer(self, timeout_ms: int) -> None:
         self._timer_at = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
@@ -190,7 +218,13 @@ class SendLoop:
             if good in job.addresses and good != job.addresses[0]:
                 # The pool's warm connections are there.
                 job.addresses = (good, *(a for a in job.addresses if a != good))
-        self._start(self._handle_for(job), job, now)
+        try:
+            transfer = self._handle_for(job)
+        except Exception:
+            traceback.print_exc()
+            self._ended.append((job, unsent(job, Reason.INTERNAL, "the request could not be set up", now)))
+            return
+        self._start(transfer, job, now)
 
     def _start(self, transfer: Transfer, job: Job, now: float) -> None:
         try:
@@ -228,7 +262,7 @@ class SendLoop:
             transfer.curl.close()
             self._made -= 1
         self._made += 1
-        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions, self._expect)
+        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions, self._serving, self._expect)
 
     def _expect(self, deadline: float) -> None:
         self._sweep_at = min(self._sweep_at, deadline)

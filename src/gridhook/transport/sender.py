@@ -90,7 +90,7 @@ class Sender:
         if vetted is None:
             task = loop.create_task(self._look_up(job))
             self._lookups.add(task)
-            task.add_done_callback(self._lookups.discard)
+            task.add_done_callback(lambda ended: self._looked_up(ended, job))
         else:
             self._vetted(job, vetted)
 
@@ -113,6 +113,7 @@ class Sender:
             task.cancel()
         if self._lookups:
             await asyncio.gather(*self._lookups, return_exceptions=True)
+            await asyncio.sleep(0)  # their callbacks
         if self._loop is not None:
             self._thread.stop()
             await asyncio.to_thread(self._thread.join)
@@ -126,15 +127,18 @@ class Sender:
         limits = job.outgoing.limits
         try:
             vetted = await self._guard.vet(job.outgoing.target, min(limits.connect_seconds, limits.total_seconds))
-        except asyncio.CancelledError:
-            detail = "the sender was stopped while the name was being resolved; nothing was sent"
-            self._settle(job, unsent(job, Reason.INTERRUPTED, detail, time.monotonic(), Phase.DNS))
-            return
         except Exception as error:
             self._complain("the address guard failed", error)
             self._settle(job, unsent(job, Reason.INTERNAL, "the address could not be vetted", time.monotonic(), Phase.DNS))
             return
         self._vetted(job, vetted)
+
+    def _looked_up(self, task: asyncio.Task[None], job: Job) -> None:
+        self._lookups.discard(task)
+        if task.cancelled():
+            # Here, not in the task: one that is cancelled before its first step runs no line of its own.
+            detail = "the sender was stopped while the name was being resolved; nothing was sent"
+            self._settle(job, unsent(job, Reason.INTERRUPTED, detail, time.monotonic(), Phase.DNS))
 
     def _vetted(self, job: Job, vetted: Vetted | Unreachable) -> None:
         assert self._loop is not None

@@ -45,6 +45,15 @@ class _Lent(socket.socket):
         self.close()
 
 
+class Serving:
+    """What the loop knows of the descriptor that it is serving at this moment."""
+
+    __slots__ = ("spoke",)
+
+    def __init__(self) -> None:
+        self.spoke = False  # bytes came on it since its request was begun
+
+
 class Transfer:
     """An easy handle and the state of the request that it carries. Reused: `load` sets only the options that differ."""
 
@@ -55,11 +64,13 @@ class Transfer:
         life_seconds: int,
         permits: Permits,
         versions: dict[str, str],
+        serving: Serving,
         on_deadline: Callable[[float], None],
     ) -> None:
         """on_deadline: told when a request's deadline moves nearer."""
         self.permits = permits
         self.on_deadline = on_deadline
+        self.serving = serving
         self.versions = versions  # TLS version by connection, shared by all transfers of the loop
         self.url = ""
         self.pin = ""
@@ -183,6 +194,8 @@ class Transfer:
         if host != self.address or not self._permitted(host):
             self.refused = host
             return int(pycurl.SOCKET_BAD)
+        if self.prereqs and self._was_answered():
+            return int(pycurl.SOCKET_BAD)
         self.opened += 1
         self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return _Lent(family, kind, protocol)
@@ -200,6 +213,8 @@ class Transfer:
             # id makes the POST idempotent). Once, and only over a new connection: another pooled one may be as dead.
             if self.prereqs > 2 or job.reconnects:
                 return int(pycurl.PREREQFUNC_ABORT)
+            if self._was_answered():
+                return int(pycurl.PREREQFUNC_ABORT)
             job.reconnects = 1
             if self.opened == self.opened_before:
                 self.stale_again = True
@@ -216,6 +231,16 @@ class Transfer:
             if self.handshake is not None:
                 self.versions[self.connection] = self.handshake
         return int(pycurl.PREREQFUNC_OK)
+
+    def _was_answered(self) -> bool:
+        """Whether libcurl is about to repeat a request that the receiver had begun to answer.
+
+        Over TLS the bytes may be a mere close_notify; there libcurl's own count has to do, which begins with the first whole line.
+        """
+        if not self.serving.spoke or self.url.startswith("https:"):
+            return False
+        self.fault = faults.BROKEN_OFF
+        return True
 
     def _permitted(self, text: str) -> bool:
         job = self.job
