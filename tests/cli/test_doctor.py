@@ -72,3 +72,16 @@ def test_a_ca_bundle_that_is_none_fails(shell: Shell):
     (shell.directory / "ca.pem").write_text("not a certificate")
     code, found = findings(shell, GRIDHOOK_CA_FILE="ca.pem")
     assert (code, found["CA bundle"]["level"]) == (1, "fail")
+
+
+def test_a_data_directory_that_cannot_be_made_fails(shell: Shell):
+    (shell.directory / "file").write_text("not a directory")
+    code, found = findings(shell, GRIDHOOK_DATA_DIR="file/data")
+    assert (code, found["data directory"]["level"]) == (1, "fail")
+
+
+def test_a_database_file_elsewhere_is_looked_for_there(shell: Shell):
+    elsewhere = {"GRIDHOOK_DATABASE_URL": f"sqlite:///{shell.directory}/elsewhere/events.db"}
+    assert "elsewhere: made on first start" in findings(shell, **elsewhere)[1]["data directory"]["message"]
+    shell.ok("accounts", "add", "Example", **elsewhere)
+    assert findings(shell, **elsewhere)[1]["database"]["level"] == "ok"

@@ -26,6 +26,7 @@ CLOCK_APART_MS = 2_000  # between this machine and the database
 CLOCK_STEP_SECONDS = 0.2  # wall clock against monotonic clock while we look
 CLOCK_LOOK_SECONDS = 0.5
 PROBE_NAME = "gridhook-doctor.invalid"  # RFC 6761 s6.4: no such name exists, and every server knows
+DATABASE_FILE = "gridhook.db"  # as in the store, which is loaded only when the database is looked at
 SPARE_FILES = 256  # database, log, publishers' connections
 
 
@@ -84,10 +85,20 @@ def configuration(settings: Settings) -> list[Finding]:
     return found
 
 
+def database_file(settings: Settings) -> Path | None:
+    """Where SQLite keeps its file; None with PostgreSQL."""
+    if settings.database_kind == "postgresql":
+        return None
+    # sqlite:///x is x below the working directory, sqlite:////x is /x.
+    return Path(settings.database_url.partition("://")[2][1:]) if settings.database_url else settings.data_path / DATABASE_FILE
+
+
 def data_directory(settings: Settings) -> Finding:
-    """Exists or can be made, can be written, has room."""
-    path = settings.data_path
-    there = path
+    """Where the database's file lies: exists or can be made, can be written, has room."""
+    file = database_file(settings)
+    if file is None:
+        return Finding("data directory", Level.OK, "not needed with PostgreSQL")
+    path = there = file.parent
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -98,7 +109,7 @@ def data_directory(settings: Settings) -> Finding:
     room = f"{free / 1024**3:.1f} GiB free"
     if free < FREE_BYTES_FAIL:
         return Finding("data directory", Level.FAIL, f"{path}: {room}", "make room: with a full disk nothing can be accepted")
-    if path.exists() and path.stat().st_mode & 0o077:
+    if path == settings.data_path and path.exists() and path.stat().st_mode & 0o077:
         return Finding("data directory", Level.WARN, f"{path} can be entered by others; {room}", f"chmod 700 {path}")
     if free < FREE_BYTES_WARN:
         return Finding("data directory", Level.WARN, f"{path}: {room}", "make room before it runs out")
@@ -106,8 +117,9 @@ def data_directory(settings: Settings) -> Finding:
 
 
 def is_new(settings: Settings) -> bool:
-    """The embedded default before its first start: `serve` makes directory, key and database."""
-    return not settings.database_url and not any((settings.data_path / name).exists() for name in ("gridhook.db", KEY_FILE))
+    """SQLite before its first start: `serve` makes directory, key and database."""
+    file = database_file(settings)
+    return file is not None and not file.exists() and not (settings.data_path / KEY_FILE).exists()
 
 
 def master_key(settings: Settings) -> tuple[Finding, Vault | None]:
