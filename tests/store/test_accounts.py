@@ -98,7 +98,7 @@ async def test_every_sealed_value_is_offered_for_resealing_with_what_it_is_bound
         return Sealed(b"\x01\x03new" + bytes(28) + sealed.blob)
 
     assert [await store.reseal(1, reseal) for _ in range(3)] == [1, 1, 0]
-    assert offered == ["account_secrets|secret|acc|s", "webhooks|private_key|acc|wh|cred_wh"]
+    assert offered == ["account_secrets|secret|acc|s", "webhook_credentials|private_key|acc|wh|cred_wh"]
     assert await store.sealed_key_ids() == {"new"}
 
 

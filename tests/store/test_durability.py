@@ -111,10 +111,12 @@ async def test_a_full_disk_is_said_loses_nothing_and_is_over_when_there_is_room(
         kept = await publish_until_refused(store, 4000)
         assert kept
         assert not store.is_alive()
+        assert store.trouble()
         assert (await store.webhook("acc", "wh")).is_verified, "reading goes on"
         make_room()
         await until_it_works(lambda: publish(store, event("after")))
         assert store.is_alive()
+        assert store.trouble() is None
         repeats = await publish(store, *(event(id, content="x" * 4000) for id in kept))
         assert all(one.duplicate for one in repeats.results)
         assert (await state(store))[1] == len(kept) + 1

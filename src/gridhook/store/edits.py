@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gridhook.errors import Conflict, GridhookError, NotFound
 from gridhook.model import Account, AccountSecret, Attempt, Echo, Instant, PublisherKey, Sealed, Webhook
+from gridhook.rules import contexts
 from gridhook.store.database import Connection
 from gridhook.store.promises import Challenge, Credential
 from gridhook.store.rows import attempt_row, clean, webhook_from
@@ -194,28 +195,18 @@ def set_meta_once(connection: Connection, key: str, value: bytes) -> bytes:
     return bytes(kept)
 
 
-def secret_context(account_id: str, secret_id: str) -> str:
-    """What an account secret is bound to when it is sealed: its table, column and row."""
-    return f"account_secrets|secret|{account_id}|{secret_id}"
-
-
-def credential_context(account_id: str, webhook_id: str, credential_id: str) -> str:
-    """What a webhook's bearer key is bound to, likewise."""
-    return f"webhooks|private_key|{account_id}|{webhook_id}|{credential_id}"
-
-
 def reseal(connection: Connection, limit: int, change: Callable[[str, Sealed], Sealed | None]) -> int:
     changed = 0
     for account_id, id, sealed in connection.rows("sealed_secrets"):
         if changed >= limit:
             return changed
-        new = change(secret_context(account_id, id), Sealed(bytes(sealed)))
+        new = change(contexts.account_secret(account_id, id), Sealed(bytes(sealed)))
         if new is not None:
             changed += connection.change("reseal_secret", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
     for account_id, webhook_id, id, sealed in connection.rows("sealed_credentials"):
         if changed >= limit:
             return changed
-        new = change(credential_context(account_id, webhook_id, id), Sealed(bytes(sealed)))
+        new = change(contexts.private_key(account_id, webhook_id, id), Sealed(bytes(sealed)))
         if new is not None:
             changed += connection.change(
                 "reseal_credential", sealed=new.blob, account_id=account_id, webhook_id=webhook_id, id=id, old=bytes(sealed)

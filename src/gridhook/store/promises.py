@@ -126,6 +126,10 @@ class Store(Protocol):
         """The writer runs and its last transaction did not find the database gone."""
         ...
 
+    def trouble(self) -> str | None:
+        """Why nothing can be written at the moment, in the database's own words: for the log and for operators, not for callers."""
+        ...
+
     def backlog(self) -> int:
         """Writes that wait for the writer, to be bounded by those who add to them."""
         ...

@@ -52,7 +52,7 @@ class Readers:
                 self._drop()
                 if attempt == 2:
                     # A connection that idled through a restart of the database fails once; a second failure is the database's.
-                    raise Unavailable(f"the database cannot be read now ({type(error).__name__}: {error})", retry_after=2) from None
+                    raise Unavailable("the database cannot be read now", retry_after=2) from error
         raise AssertionError
 
     def _connection(self) -> Connection:

@@ -78,6 +78,9 @@ class SqlStore:
     def is_alive(self) -> bool:
         return self._open and self._writer.is_alive()
 
+    def trouble(self) -> str | None:
+        return self._writer.trouble()
+
     def backlog(self) -> int:
         return self._writer.backlog()
 

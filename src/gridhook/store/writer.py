@@ -73,6 +73,10 @@ class Writer:
     def is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive() and self._down is None
 
+    def trouble(self) -> str | None:
+        """Why nothing can be written at the moment, in the database's own words; for the operator, not for callers."""
+        return self._down
+
     def backlog(self) -> int:
         return max(0, self._waiting - self._done)
 
@@ -213,7 +217,7 @@ class Writer:
             self._connection = None
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(f"the database cannot be written now ({self._down})", retry_after=2)
+        return Unavailable("the database cannot be written now", retry_after=2)  # why is the operator's business: see `trouble`
 
 
 def _settle(answers: list[tuple[Operation, object]]) -> None:
@@ -229,8 +233,9 @@ def _settle(answers: list[tuple[Operation, object]]) -> None:
 
 
 def _translated(fault: Fault, error: Exception) -> Exception:
+    """Without the database's own text, which may quote other rows or say where it runs."""
     if fault is Fault.TAKEN:
-        return Conflict(f"it exists already ({error})")
+        return Conflict("it exists already")
     if fault is Fault.REFUSED:
-        return Invalid("", f"the database cannot store this ({error})")
+        return Invalid("", "the database cannot store this")
     return error
