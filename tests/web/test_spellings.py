@@ -59,11 +59,13 @@ BODILESS = {
 
 CREATE = {
     "py": (
-        b'{"name": "Prod", "url": "http://127.0.0.1:18009/h", "subscribed_events": ["ag.access_pass.issued"], "auth_method": "bearer_token"}',
+        b'{"name": "Prod", "url": "http://127.0.0.1:18009/h", "subscribed_events": ["ag.access_pass.issued"], '
+        b'"auth_method": "bearer_token"}',
         "Prod",
     ),
     "py, not ASCII": (
-        b'{"name": "Caf\\u00e9", "url": "http://127.0.0.1:18009/h", "subscribed_events": ["ag.access_pass.issued"], "auth_method": "bearer_token"}',
+        b'{"name": "Caf\\u00e9", "url": "http://127.0.0.1:18009/h", "subscribed_events": ["ag.access_pass.issued"], '
+        b'"auth_method": "bearer_token"}',
         "Café",
     ),
     "js": (b'{"name":"Prod","url":"http://127.0.0.1:18009/h","subscribed_events":["ag.access_pass.issued"]}', "Prod"),

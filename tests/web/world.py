@@ -119,8 +119,8 @@ class World:
     async def verified(self, webhook_id: str) -> None:
         """Until the webhook is."""
         async with asyncio.timeout(HANG_GUARD_SECONDS):
-            while not (await self.gridhook.store.webhook(self.ours.account_id, webhook_id)).is_verified:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 the store announces it to nobody outside
+            while not (await self.gridhook.store.webhook(self.ours.account_id, webhook_id)).is_verified:  # noqa: ASYNC110 (the store announces it to nobody)
+                await asyncio.sleep(0.01)
 
 
 async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer:
