@@ -84,7 +84,9 @@ async def test_a_wrong_secret_is_an_authentication_error_in_the_sdk(world):
 
 async def test_what_is_wrong_with_a_webhook_reaches_the_caller_of_the_sdk_in_words(world):
     client = sdk(world).console.webhooks
-    with pytest.raises(AccessGridError, match=r"Invalid event name: 'ag\.nope'\. Valid events: ag\.access_pass\.issued"):
+    with pytest.raises(
+        AccessGridError, match=r"^API request failed: Invalid event name: 'ag\.nope'\. Valid events: ag\.access_pass\.issued"
+    ):
         await asyncio.to_thread(client.create, name="Prod", url="http://127.0.0.1:9/x", subscribed_events=["ag.nope"])
     with pytest.raises(AccessGridError, match=r"169\.254\.169\.254"):
         await asyncio.to_thread(client.create, name="Prod", url="http://169.254.169.254/", subscribed_events=EVENTS)

@@ -82,7 +82,7 @@ def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = 
     if error.status == 401 and challenge is not None:
         headers.append((b"www-authenticate", challenge))
     where = error.field if isinstance(error, Invalid) else None
-    return Reply(error.status, problem(error.status, slug_of(error), str(error), request_id, where, extra), headers)
+    return Reply(error.status, problem(error.status, slug_of(error), _words(error), request_id, where, extra), headers)
 
 
 def defect(request_id: str) -> Reply:
@@ -107,6 +107,14 @@ def problem(
     if extra:
         members.update(extra)
     return _encode(members)
+
+
+def _words(error: GridhookError) -> str:
+    """The message: the field's name goes on in it ("url: must be ..."), unless it is a sentence of its own.
+
+    "Invalid event name: 'x'. ..." is such a sentence: clients know it by its beginning.
+    """
+    return error.message if isinstance(error, Invalid) and error.message[:1].isupper() else str(error)
 
 
 def slug_of(error: GridhookError) -> str:
