@@ -1,11 +1,8 @@
-"""The hot writes: publish, record, claim, release. Each takes a whole group at once, in as few statements as can be."""
+"""The hot writes after publishing: record, claim, release. Each takes a whole group at once, in as few statements as can be."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from itertools import count
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from gridhook.model import (
     Attempt,
@@ -13,217 +10,20 @@ from gridhook.model import (
     AuthMethod,
     Claim,
     Delivered,
-    DeliveryState,
     FailureReason,
     Finished,
     GaveUp,
     Instant,
-    NewEvent,
     Phase,
-    Publication,
     Reason,
     RetryAt,
-    Sealed,
     Unreachable,
 )
 from gridhook.store.database import Connection, Row
-from gridhook.store.promises import Claimed, GiveBack, Lane, Published, Reserve, Want
-from gridhook.store.rows import attempt_row
+from gridhook.store.leases import DELIVERED, FAILED, HELD, QUEUED, new_lease
+from gridhook.store.promises import Claimed, Lane, Want
+from gridhook.store.rows import attempt_row, sealed_from
 from gridhook.store.writer import Operation
-
-HELD, QUEUED, DELIVERED, FAILED = (state.value for state in DeliveryState)
-
-_process = os.urandom(8)
-_counter = count(1)
-
-
-def new_lease() -> bytes:
-    """Eight random bytes of this process and eight that count: unique without asking, and it tells whose it is."""
-    return _process + next(_counter).to_bytes(8, "big")
-
-
-# --- publish ----------------------------------------------------------------------------------------------------
-
-
-class Publish(Operation):
-    __slots__ = ("events", "give_back", "lease_ms", "now", "reserve", "taken")
-    rank = 2
-
-    def __init__(self, events: Sequence[NewEvent], lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None) -> None:
-        super().__init__(len(events))
-        self.events = events
-        self.lease_ms = lease_ms
-        self.now = now
-        self.reserve = reserve
-        self.give_back = give_back
-        self.taken: list[tuple[str, str]] = []  # slots reserved in a run that was rolled back: the next run uses them first
-
-    def refuse(self) -> None:
-        if self.give_back is not None:
-            for lane in self.taken:
-                self.give_back(*lane)
-        self.taken = []
-
-
-_Subscriber: TypeAlias = tuple[str, str, int, AuthMethod, bool, str | None, Sealed | None]
-
-
-def publish(connection: Connection, operations: Sequence[Publish]) -> list[Published]:
-    """Insert the events, look up what the repeats among them were answered, then insert the deliveries of the new ones."""
-    total = sum(len(operation.events) for operation in operations)
-    seqs = iter(connection.ids("events", total))
-    subscribers: dict[tuple[str, str], list[_Subscriber]] = {}
-    numbered: list[tuple[int, NewEvent]] = []
-    rows: list[Row] = []
-    for operation in operations:
-        for event in operation.events:
-            key = (event.account_id, event.type)
-            found = subscribers.get(key)
-            if found is None:
-                found = subscribers[key] = _subscribers(connection, *key)
-            seq = next(seqs)
-            numbered.append((seq, event))
-            rows.append(
-                (
-                    seq,
-                    event.account_id,
-                    event.id,
-                    event.type,
-                    event.time_at,
-                    event.accepted_at,
-                    event.expires_at,
-                    len(found),
-                    event.fingerprint,
-                    event.batch,
-                    event.payload,
-                )
-            )
-    repeats: dict[int, Publication] = {}
-    if rows and connection.many("insert_event", rows) != len(rows):
-        repeats = _repeats(connection, numbered)
-
-    delivery_ids = iter(connection.ids("deliveries", sum(row[7] for row in rows)))
-    deliveries: list[Row] = []
-    answers: list[Published] = []
-    position = iter(numbered)
-    for operation in operations:
-        answers.append(_fan_out(operation, position, subscribers, repeats, delivery_ids, deliveries))
-    if deliveries:
-        connection.many("insert_delivery", deliveries)
-    return answers
-
-
-def _fan_out(
-    operation: Publish,
-    position: Iterable[tuple[int, NewEvent]],
-    subscribers: dict[tuple[str, str], list[_Subscriber]],
-    repeats: dict[int, Publication],
-    delivery_ids: Iterable[int],
-    deliveries: list[Row],
-) -> Published:
-    results: list[Publication] = []
-    claims: list[Claim] = []
-    queued: dict[tuple[str, str], None] = {}
-    now = operation.now
-    lease_until = now + operation.lease_ms
-    spare, operation.taken = operation.taken, []
-    next_id = iter(delivery_ids)
-    for _, (seq, event) in zip(operation.events, position, strict=False):
-        repeat = repeats.get(seq)
-        if repeat is not None:
-            results.append(repeat)
-            continue
-        account_id = event.account_id
-        found = subscribers[(account_id, event.type)]
-        for webhook_id, url, url_version, auth_method, sendable, credential_id, sealed in found:
-            delivery_id = next(next_id)
-            common = (delivery_id, account_id, webhook_id, seq)
-            lane = (account_id, webhook_id)
-            if not sendable:
-                deliveries.append((*common, HELD, None, None, None, 0, event.expires_at, now))
-            elif event.expires_at > now and _reserved(operation, spare, lane):
-                lease = new_lease()
-                deliveries.append((*common, QUEUED, lease_until, lease, now, 1, event.expires_at, now))
-                claims.append(
-                    Claim(
-                        delivery_id,
-                        account_id,
-                        webhook_id,
-                        event.id,
-                        event.type,
-                        1,
-                        lease,
-                        lease_until,
-                        now,
-                        event.time_at,
-                        event.expires_at,
-                        url,
-                        url_version,
-                        auth_method,
-                        credential_id,
-                        sealed,
-                        event.payload,
-                    )
-                )
-            else:
-                queued[lane] = None
-                deliveries.append((*common, QUEUED, now, None, None, 0, event.expires_at, now))
-        results.append(Publication(event.id, len(found)))
-    if operation.give_back is not None:
-        for lane in spare:  # reserved before, not needed now: the webhook went away between two runs
-            operation.give_back(*lane)
-    return Published(results, claims, list(queued))
-
-
-def _reserved(operation: Publish, spare: list[tuple[str, str]], lane: tuple[str, str]) -> bool:
-    if spare and lane in spare:
-        spare.remove(lane)
-    elif not operation.reserve(*lane):
-        return False
-    operation.taken.append(lane)
-    return True
-
-
-def _subscribers(connection: Connection, account_id: str, event_type: str) -> list[_Subscriber]:
-    found: list[_Subscriber] = []
-    last = None
-    for id, url, url_version, auth_method, sendable, credential_id, sealed in connection.rows(
-        "fan_out", account_id=account_id, event_type=event_type
-    ):
-        if id != last:  # the first row of a webhook carries its newest credential
-            found.append(
-                (
-                    id,
-                    url,
-                    url_version,
-                    AuthMethod(auth_method),
-                    bool(sendable),
-                    credential_id,
-                    _sealed(sealed),
-                )
-            )
-        last = id
-    return found
-
-
-def _sealed(blob: bytes | None) -> Sealed | None:
-    return None if blob is None else Sealed(bytes(blob))
-
-
-def _repeats(connection: Connection, numbered: Sequence[tuple[int, NewEvent]]) -> dict[int, Publication]:
-    repeats: dict[int, Publication] = {}
-    for seq, event in numbered:
-        ((kept_seq, fingerprint, deliveries),) = connection.rows("known_event", account_id=event.account_id, id=event.id)
-        if kept_seq == seq:
-            continue
-        if bytes(fingerprint) == event.fingerprint:
-            repeats[seq] = Publication(event.id, deliveries, duplicate=True)
-        else:
-            repeats[seq] = Publication(event.id, 0, conflict=True)
-    return repeats
-
-
-# --- record -----------------------------------------------------------------------------------------------------
 
 
 class Record(Operation):
@@ -317,7 +117,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         ((url, url_version, url_changed_at, auth_method, deleted, sendable, credential_id, sealed, credential_at),) = connection.rows(
             "webhook_for_work", **lane
         )
-        credential = _sealed(sealed)
+        credential = sealed_from(sealed)
         for id, lease, lease_started_at, attempts, expires_at, event_id, event_type, time_at, payload in due:
             if lease is not None:
                 lost.append(

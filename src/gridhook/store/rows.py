@@ -130,3 +130,7 @@ def secret_from(row: Row) -> AccountSecret:
 def publisher_key_from(row: Row) -> PublisherKey:
     id, name, account_id, created_at = row
     return PublisherKey(id, name, account_id, created_at)
+
+
+def sealed_from(blob: bytes | None) -> Sealed | None:
+    return None if blob is None else Sealed(bytes(blob))

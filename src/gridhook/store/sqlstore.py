@@ -21,7 +21,7 @@ from gridhook.model import (
     Sealed,
     Webhook,
 )
-from gridhook.store import edits, reads, road
+from gridhook.store import edits, publishing, reads, road
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     AttemptPage,
@@ -90,14 +90,14 @@ class SqlStore:
         """One group, sorted by rank: records, releases, publishes, claims, then other edits."""
         records = [one for one in operations if isinstance(one, road.Record)]
         releases = [one for one in operations if isinstance(one, road.Release)]
-        publishes = [one for one in operations if isinstance(one, road.Publish)]
+        publishes = [one for one in operations if isinstance(one, publishing.Publish)]
         results: list[object] = []
         if records:
             results += road.record(connection, records)
         if releases:
             results += road.release(connection, releases)
         if publishes:
-            results += road.publish(connection, publishes)
+            results += publishing.publish(connection, publishes)
         for operation in operations[len(results) :]:
             if isinstance(operation, road.Claiming):
                 results.append(road.claim(connection, operation, self._max_attempts))
@@ -119,7 +119,7 @@ class SqlStore:
     async def publish(
         self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
     ) -> Published:
-        return cast(Published, await self._claiming(road.Publish(events, lease_ms, now, reserve, give_back), now, give_back))
+        return cast(Published, await self._claiming(publishing.Publish(events, lease_ms, now, reserve, give_back), now, give_back))
 
     async def record(self, finished: Sequence[Finished]) -> list[bool]:
         return cast(list[bool], await self._writer.submit(road.Record(finished)))
