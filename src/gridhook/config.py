@@ -26,14 +26,20 @@ class Settings:
 
     # where things are
     data_dir: str = _setting("gridhook-data", "directory of the embedded database and the master key; made on first start, mode 0700")
-    database_url: str = _setting("", "empty: SQLite in the data directory; else sqlite:///path or postgresql://user:password@host/name", secret=True)
+    database_url: str = _setting(
+        "", "empty: SQLite in the data directory; else sqlite:///path or postgresql://user:password@host/name", secret=True
+    )
     listen: str = _setting("127.0.0.1:8080", "host:port of the HTTP server")
     public_url: str = _setting("", "base of the URLs that receivers see (dataschema); empty: http://<listen>")
-    ca_file: str = _setting("", "PEM bundle of the CAs that receivers' certificates are checked against; empty: the system's, else certifi's")
+    ca_file: str = _setting(
+        "", "PEM bundle of the CAs that receivers' certificates are checked against; empty: the system's, else certifi's"
+    )
 
     # secrets
     master_key: str = _setting("", "master keys as id:base64 of 32 bytes, comma-separated, first seals; empty: the key file", secret=True)
-    master_key_file: str = _setting("", "file with the same lines; empty: <data dir>/master.key, made on first start for the embedded database")
+    master_key_file: str = _setting(
+        "", "file with the same lines; empty: <data dir>/master.key, made on first start for the embedded database"
+    )
 
     # receiving requests
     legacy_sha256: bool = _setting(False, "also accept the superseded plain SHA-256 request signature")
@@ -62,7 +68,9 @@ class Settings:
     connection_life_seconds: int = _setting(60, "how long a connection to a receiver may live: a vetted address is never older")
 
     # who may be reached
-    allow_networks: tuple[str, ...] = _setting((), "networks allowed although not public (CIDR); metadata and link-local need each address as /32 or /128")
+    allow_networks: tuple[str, ...] = _setting(
+        (), "networks allowed although not public (CIDR); metadata and link-local need each address as /32 or /128"
+    )
     allow_hosts: tuple[str, ...] = _setting((), "exact host names whose addresses are allowed although not public")
     refuse_networks: tuple[str, ...] = _setting((), "more networks to refuse: your own public and NAT addresses, database, VPC")
     nat64_prefixes: tuple[str, ...] = _setting((), "your NAT64 /96 prefixes: decoded, then judged as IPv4")

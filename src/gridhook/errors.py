@@ -1,16 +1,16 @@
 """What a caller did wrong. What a *receiver* did is a value (`model.Outcome`), never an exception.
 
-    GridhookError
-    |-- Invalid          a field of the input breaks a rule           422 (400 when it cannot be parsed at all)
-    |   `-- Unreadable   the body is not what it claims to be         400
-    |-- Unauthenticated  who is calling is not proven                 401
-    |-- Forbidden        who is calling may not do this               403
-    |-- NotFound         no such thing, or another account's          404
-    |-- Conflict         it would contradict what is already stored   409
-    |-- TooLarge         over a byte or count limit                   413
-    |-- TooMany          over a rate limit; says when to come back    429
-    |-- Unavailable      we cannot do it now; nothing was kept        503
-    `-- Misconfigured    a setting, a key or the database is wrong    the process refuses to start
+GridhookError
+|-- Invalid          a field of the input breaks a rule           422 (400 when it cannot be parsed at all)
+|   `-- Unreadable   the body is not what it claims to be         400
+|-- Unauthenticated  who is calling is not proven                 401
+|-- Forbidden        who is calling may not do this               403
+|-- NotFound         no such thing, or another account's          404
+|-- Conflict         it would contradict what is already stored   409
+|-- TooLarge         over a byte or count limit                   413
+|-- TooMany          over a rate limit; says when to come back    429
+|-- Unavailable      we cannot do it now; nothing was kept        503
+`-- Misconfigured    a setting, a key or the database is wrong    the process refuses to start
 """
 
 from __future__ import annotations

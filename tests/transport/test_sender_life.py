@@ -149,7 +149,9 @@ async def test_one_caller_that_fails_does_not_cost_the_others_their_outcome(tran
     assert all(isinstance(outcome, Answered) for outcome in outcomes)
 
 
-async def test_a_thread_that_dies_answers_everyone_and_is_seen_to_be_dead(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_sender_that_dies_of_a_defect_answers_everyone_and_is_seen_to_be_dead(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
     transport = open_transport(settings)
     assert isinstance(transport, Sender)
     await transport.start()
@@ -159,8 +161,8 @@ async def test_a_thread_that_dies_answers_everyone_and_is_seen_to_be_dead(settin
         running = [asyncio.ensure_future(transport.send(Outgoing(target, (), b"{}", PATIENT))) for _ in range(3)]
         async with asyncio.timeout(GENEROUS):
             await heard(silent, 3)
-            os.eventfd_write(transport._thread._wake_fd, 1)
-            transport._thread._collect = None  # type: ignore[method-assign, assignment]  # the defect
+            transport._sends._collect = None  # type: ignore[method-assign, assignment]  # the defect
+            transport._sends.turn()
             outcomes = await asyncio.gather(*running)
             late = await transport.send(Outgoing(target, (), b"{}", PATIENT))
     for outcome in (*outcomes, late):

@@ -152,7 +152,7 @@ class Dispatcher:
         for lane in list(self._waiting_lanes):
             if len(wants) == LANES_PER_CLAIM:
                 break
-            count = self._slots.take(*lane, self._settings.webhook_slots)
+            count = self._slots.take_many(*lane)
             if count:
                 # To the end of the line: a lane that was served waits until the others were.
                 del self._waiting_lanes[lane]

@@ -1,8 +1,12 @@
-"""The sender's thread: libcurl's multi-socket interface over epoll, with its own clock for every deadline."""
+"""libcurl's multi-socket interface under the event loop, with its own clock for every deadline.
+
+libcurl's descriptors live in an epoll of their own, and the event loop watches that one descriptor: a turn takes whatever is ready.
+There is no thread: each of libcurl's callbacks would have to wait for the interpreter's lock, and cost more than the request (ADR 5).
+"""
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import fcntl
 import os
 import select
@@ -10,11 +14,11 @@ import socket
 import struct
 import sys
 import termios
-import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pycurl
@@ -25,14 +29,14 @@ from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 
 Ended = tuple[Job, Outcome]
 
-LONGEST_SLEEP = 1.0  # seconds; the thread ticks at least this often, which `is_alive` looks at
+EVENTS_PER_TURN = 256  # then the event loop gets its turn
 SHORTEST_SWEEP = 0.02  # seconds between two looks at the deadlines
 CLOSED_BY_PEER = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 REMEMBERED = 4096  # last good addresses, and TLS versions of connections
 
 
 class SendLoop:
-    """Owns the multi handle, the connection pool and all transfers. `submit` and `stop` may be called from other threads."""
+    """Owns the multi handle, the connection pool and all transfers. Lives on the event loop's thread."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class SendLoop:
         permits: Permits,
         hand_back: Callable[[list[Ended]], None],
     ) -> None:
-        """max_active: requests on the wire at once; more wait, on their own clock. hand_back: called on the sender's thread."""
+        """max_active: requests on the wire at once; more wait, on their own clock. hand_back: told what ended, turn by turn."""
         self._ca_file = ca_file
         self._idle_seconds = idle_seconds
         self._life_seconds = life_seconds
@@ -60,88 +64,67 @@ class SendLoop:
         self._made = 0
         self._versions: dict[str, str] = {}
         self._last_good: dict[str, str] = {}
-        self._stopping = False
-        self._asleep = False
         self._dead = False
-        self._ticked_at = time.monotonic()
-        self._timer_at: float | None = None
-        self._sweep_at = float("inf")
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._timer_at: float | None = None  # when libcurl wants to be called
+        self._sweep_at = float("inf")  # when the next deadline is to be looked at
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
         self._epoll = select.epoll()
-        self._epoll.register(self._wake_fd, select.EPOLLIN)
-        self._watched: set[int] = set()
+        self._watched: set[int] = set()  # descriptors that were put into the epoll; it forgets them when they are closed
+        self._parked: set[int] = set()  # of these, those of no request: kept-alive connections
         self._spoke: set[int] = set()  # watched descriptors on which bytes came
         self._serving = Serving()
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to serve, on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_connections)
+        self._loop.add_reader(self._epoll.fileno(), self.turn)
 
     def submit(self, job: Job) -> None:
-        """Queue a job; `wake` must follow, once for any number of them."""
+        """Queue a job; `turn` must follow, once for any number of them."""
         self._inbox.append(job)
 
-    def wake(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            os.eventfd_write(self._wake_fd, 1)
-
     def stop(self) -> None:
-        """Every request ends as interrupted; then the thread ends. Does not wait for it."""
-        self._stopping = True
+        """Every request ends as interrupted; all descriptors are let go."""
         if not self._dead:
-            os.eventfd_write(self._wake_fd, 1)
-
-    def join(self) -> None:
-        """Wait for the thread's end, then let go of the descriptors."""
-        self._thread.join()
+            self._end_all(faults.CLOSING, Reason.INTERRUPTED, "the sender was stopped before the request was sent")
+            self._let_go()
         self._epoll.close()
-        os.close(self._wake_fd)
-
-    def is_alive(self) -> bool:
-        return self._thread.is_alive() and not self._dead and time.monotonic() - self._ticked_at < 10 * LONGEST_SLEEP
 
     @property
     def is_dead(self) -> bool:
         """Ended by a defect: nothing that is queued now would ever be looked at."""
         return self._dead
 
-    # ------------------------------------------------------------- the thread
+    # --------------------------------------------------------------- a turn
 
-    def _run(self) -> None:
+    def turn(self) -> None:
+        """Serve what is ready, take up what is queued, end what is over, and have the alarm set for what is next."""
+        if self._dead:
+            return
         try:
-            self._multi = pycurl.CurlMulti()
-            self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-            self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-            self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_connections)
-            while not self._stopping:
-                self._turn()
-            self._end_all(faults.CLOSING, Reason.INTERRUPTED, "the sender was stopped before the request was sent")
+            self._serve()
+            self._set_alarm()
         except BaseException:
             # A defect of ours. Whoever waits must hear of it, and readiness must turn red; the process' owner restarts it.
             traceback.print_exc()
-            self._dead = True
-            self._end_all(faults.DEFECT, Reason.INTERNAL, "the sender's thread ended by a defect")
-        finally:
-            self._dead = True
-            self._close_handles()
+            self._end_all(faults.DEFECT, Reason.INTERNAL, "the sender ended by a defect")
+            self._let_go()
 
-    def _turn(self) -> None:
+    def _serve(self) -> None:
         multi = self._multi
         serving = self._serving
-        now = time.monotonic()
-        self._ticked_at = now
-        wait = min(LONGEST_SLEEP, self._sweep_at - now)
-        if self._timer_at is not None:
-            wait = min(wait, self._timer_at - now)
-        self._asleep = True
-        if self._inbox and len(self._active) < self._max_active:
-            wait = 0.0
-        events = self._epoll.poll(max(wait, 0.0), 256)
-        self._asleep = False
-        for fd, mask in events:
-            if fd == self._wake_fd:
-                os.eventfd_read(fd)
+        for fd, mask in self._epoll.poll(0.0, EVENTS_PER_TURN):
+            if fd in self._parked:
+                # A kept-alive connection that its peer closed, or spoke on unasked: libcurl finds out when it wants to use it.
+                self._parked.discard(fd)
+                self._watched.discard(fd)
+                with suppress(OSError):  # closed by libcurl earlier in this turn
+                    self._epoll.unregister(fd)
                 continue
             actions = 0
             if mask & ~select.EPOLLOUT:
@@ -169,25 +152,35 @@ class SendLoop:
             ended, self._ended = self._ended, []
             self._hand_back(ended)
 
+    def _set_alarm(self) -> None:
+        due = self._sweep_at if self._timer_at is None else min(self._sweep_at, self._timer_at)
+        if due >= self._alarm_at:
+            return  # the alarm that is set rings before; it looks again
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = self._loop.call_later(max(0.0, due - time.monotonic()), self._rung)
+
+    def _rung(self) -> None:
+        self._alarm = None
+        self._alarm_at = float("inf")
+        self.turn()
+
     def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
         if what == pycurl.POLL_REMOVE:
+            # Most often the request is over and the connection stays: it is left in the epoll, for its next request.
             self._spoke.discard(fd)
             if fd in self._watched:
-                self._watched.discard(fd)
-                # libcurl may have closed it already, which took it out of the epoll.
-                try:
-                    self._epoll.unregister(fd)
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.EBADF):
-                        raise
+                self._parked.add(fd)
             return
         mask = (select.EPOLLIN | select.EPOLLRDHUP if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        self._parked.discard(fd)
         if fd in self._watched:
             try:
                 self._epoll.modify(fd, mask)
                 return
             except FileNotFoundError:
-                pass  # closed behind our back and opened anew under the same number
+                pass  # libcurl closed it, which took it out of the epoll, and a new connection has its number
         self._epoll.register(fd, mask)
         self._watched.add(fd)
 
@@ -204,7 +197,8 @@ class SendLoop:
         return unread > 0 or fd in self._spoke or since_received < since_sent
 
     def _on_timer(self, timeout_ms: int) -> None:
-        self._timer_at = None if timeout_ms < 0 else time.monotonic() + timeout_ms / 1000
+        # 0 is "now": already in the turn that it comes from.
+        self._timer_at = None if timeout_ms < 0 else 0.0 if timeout_ms == 0 else time.monotonic() + timeout_ms / 1000
 
     # ---------------------------------------------------------- one transfer
 
@@ -347,16 +341,19 @@ class SendLoop:
         if ended:
             self._hand_back(ended)
 
-    def _close_handles(self) -> None:
+    def _let_go(self) -> None:
+        self._dead = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._loop.remove_reader(self._epoll.fileno())
         for spare in self._free.values():
             for transfer in spare:
                 transfer.curl.close()
         self._free.clear()
-        if hasattr(self, "_multi"):
-            self._multi.close()
+        self._multi.close()
 
     def drain_inbox(self) -> list[Job]:
-        """Jobs that a dead thread left behind."""
+        """Jobs that were queued and will not be looked at."""
         jobs = list(self._inbox)
         self._inbox.clear()
         return jobs

@@ -1,11 +1,10 @@
-"""The sender: vets a request on the event loop, sends it from its own thread, brings the outcome back to the loop."""
+"""The sender: vets a request, has it sent, brings the outcome back."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
@@ -21,7 +20,7 @@ RESERVED_DESCRIPTORS = 256  # for the database, the HTTP server and the log
 
 
 class Sender:
-    """Implements `wire.Transport` with libcurl on a thread of its own. One per process; started and closed on the event loop."""
+    """Implements `wire.Transport` with libcurl under the event loop. One per process; started and closed on the loop."""
 
     def __init__(
         self,
@@ -41,27 +40,25 @@ class Sender:
         self._on_close = on_close
         active = min(slots + 64, _descriptors() // 2)
         self._lookups: set[asyncio.Task[None]] = set()
-        self._landed: deque[list[Ended]] = deque()
-        self._landing = False
         self._waking = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = SendLoop(
+        self._sends = SendLoop(
             ca_file=ca_file,
             idle_seconds=idle_seconds,
             life_seconds=life_seconds,
             max_active=active,
             max_connections=active,
             permits=guard.permits,
-            hand_back=self._land,
+            hand_back=self._settle_all,
         )
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._sends.start()
 
     def is_alive(self) -> bool:
-        return not self._closed and self._thread.is_alive()
+        return self._loop is not None and not self._closed and not self._sends.is_dead
 
     def parse(self, url: str) -> Target:
         """See `wire.Transport.parse`."""
@@ -78,7 +75,7 @@ class Sender:
         if loop is None:
             raise RuntimeError("the transport was not started")
         job = Job(outgoing, done, time.monotonic())
-        if self._closed or self._thread.is_dead:
+        if self._closed or self._sends.is_dead:
             loop.call_soon(self._settle, job, self._not_running(job))
             return
         try:
@@ -115,13 +112,9 @@ class Sender:
             await asyncio.gather(*self._lookups, return_exceptions=True)
             await asyncio.sleep(0)  # their callbacks
         if self._loop is not None:
-            self._thread.stop()
-            await asyncio.to_thread(self._thread.join)
-            self._deliver()
+            self._sends.stop()
         if self._on_close is not None:
             await self._on_close()
-
-    # ------------------------------------------------------- on the event loop
 
     async def _look_up(self, job: Job) -> None:
         limits = job.outgoing.limits
@@ -147,34 +140,27 @@ class Sender:
             return
         job.dns_us = vetted.dns_us
         job.addresses = _texts(vetted.addresses)
-        self._thread.submit(job)
+        self._sends.submit(job)
         if not self._waking:
-            # Once per turn of the loop: a wake-up for each request would have both threads fight for the interpreter.
+            # Once per turn of the event loop, for all that was submitted in it.
             self._waking = True
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         self._waking = False
-        if self._thread.is_dead:
-            # It ended between the submit and now; whatever it did not see is ours to answer.
-            for job in self._thread.drain_inbox():
+        self._sends.turn()
+        if self._sends.is_dead:
+            for job in self._sends.drain_inbox():
                 self._settle(job, self._not_running(job))
-            return
-        self._thread.wake()
 
     def _not_running(self, job: Job) -> Unreachable:
         if self._closed:
             return unsent(job, Reason.INTERRUPTED, "the sender was stopped; nothing was sent", time.monotonic())
-        return unsent(job, Reason.INTERNAL, "the sender's thread ended by a defect; nothing was sent", time.monotonic())
+        return unsent(job, Reason.INTERNAL, "the sender ended by a defect; nothing was sent", time.monotonic())
 
-    def _deliver(self) -> None:
-        self._landing = False
-        while self._landed:
-            for job, outcome in self._landed.popleft():
-                self._settle(job, outcome)
-        if self._thread.is_dead:
-            for job in self._thread.drain_inbox():
-                self._settle(job, self._not_running(job))
+    def _settle_all(self, ended: list[Ended]) -> None:
+        for job, outcome in ended:
+            self._settle(job, outcome)
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         try:
@@ -186,20 +172,6 @@ class Sender:
     def _complain(self, message: str, error: Exception) -> None:
         assert self._loop is not None
         self._loop.call_exception_handler({"message": message, "exception": error})
-
-    # --------------------------------------------------- on the sender's thread
-
-    def _land(self, ended: list[Ended]) -> None:
-        self._landed.append(ended)
-        if self._landing:
-            return
-        self._landing = True
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:
-            # The loop was closed without close(): nobody is left to be told.
-            self._landing = False
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""One libcurl easy handle on the sender's thread: set up for a request, its callbacks, and what it knows of the exchange afterwards."""
+"""One libcurl easy handle: set up for a request, its callbacks, and what it knows of the exchange afterwards."""
 
 from __future__ import annotations
 
