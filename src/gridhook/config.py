@@ -1,4 +1,7 @@
-"""Settings from the environment: every field has its unit in its name, a default and one line of doc; `gridhook serve --help` prints this table."""
+"""Settings from the environment: every field has its unit in its name, a default and one line of doc.
+
+`gridhook serve --help` prints them as a table.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ class Settings:
     # how much at once
     slots: int = _setting(1024, "requests in flight in this process, at most")
     account_slots: int = _setting(256, "of these, one account's, at most")
-    webhook_slots: int = _setting(64, "of these, one webhook's, at most; fewer while it fails")
+    webhook_slots: int = _setting(128, "of these, one webhook's, at most; fewer while it fails")
     group_commit_events: int = _setting(500, "most writes in one transaction")
     drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight")
     poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them")

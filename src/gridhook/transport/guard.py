@@ -14,6 +14,7 @@ from itertools import chain, zip_longest
 from typing import TypeAlias
 
 from gridhook.config import Settings
+from gridhook.limits import Remembered
 from gridhook.model import Exchange, Phase, Reason, Timings, Unreachable
 from gridhook.rules.addresses import AddressPolicy, Refusal, Target, refusal
 from gridhook.transport.nameservers import parse_servers
@@ -50,12 +51,17 @@ class Guard:
         self._resolver = resolver
         self.policy = policy
         self._judged: OrderedDict[str, _Judged] = OrderedDict()
+        self._literals: Remembered[Vetted | Unreachable] = Remembered(JUDGED_NAMES)  # by URL: the policy is fixed, so is the verdict
 
     def vet_now(self, target: Target) -> Vetted | Unreachable | None:
         """The verdict when it needs no lookup, else None."""
         if target.literal is not None:
-            refused = refusal(target.literal, self.policy)
-            return Vetted(target, (target.literal,)) if refused is None else _refused(str(refused))
+            known = self._literals.get(target.url)
+            if known is None:
+                refused = refusal(target.literal, self.policy)
+                known = Vetted(target, (target.literal,)) if refused is None else _refused(str(refused))
+                self._literals.put(target.url, known)
+            return known
         answer = self._resolver.cached(target.host)
         return None if answer is None else self._verdict(target, answer, None)
 
