@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ SPELLINGS = [
 ]
 
 
-def open_to(ip: str, host: str | None = None, **texts) -> bool:
+def open_to(ip: str, host: str | None = None, **texts: Any) -> bool:
     return refusal(ip_address(ip), AddressPolicy.from_texts(**texts), host) is None
 
 
@@ -69,12 +70,12 @@ def test_an_allowed_host_opens_private_addresses_to_its_own_name_only():
 
 @pytest.mark.parametrize("ip", ["8.8.4.4", "10.0.0.5", "::ffff:8.8.4.4"])
 def test_what_the_operator_refuses_stays_refused_even_if_also_allowed(ip):
-    texts = {"extra_refuse": ["8.8.4.0/24", "10.0.0.5"], "allow_networks": [*EVERYTHING, ip], "allow_hosts": ["a.example"]}
+    texts: dict[str, Any] = {"extra_refuse": ["8.8.4.0/24", "10.0.0.5"], "allow_networks": [*EVERYTHING, ip], "allow_hosts": ["a.example"]}
     assert not open_to(ip, host="a.example", **texts)
 
 
 def test_a_declared_nat64_prefix_is_judged_by_the_ipv4_address_behind_it():
-    texts = {"nat64_prefixes": ["2001:db8:64::/96"]}
+    texts: dict[str, Any] = {"nat64_prefixes": ["2001:db8:64::/96"]}
     assert open_to("2001:db8:64::808:808", **texts)
     assert not open_to("2001:db8:64::a00:1", **texts)
     assert not open_to("2001:db8:64::a9fe:a9fe", allow_networks=EVERYTHING, **texts)

@@ -1,6 +1,6 @@
 """Inside the universe: the real transport is told to POST to every case, and everything that moved is written down as JSON.
 
-    cd tests; python -m ssrf.attack [--sabotaged]
+    python -m tests.ssrf.attack [--sabotaged]
 
 --sabotaged: the address rule is `ipaddress.is_global`, as in many a recipe. The check must notice.
 Exits with 77 and a reason on stderr when no namespace can be made here.

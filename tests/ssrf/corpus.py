@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Any
 
 CORPUS = Path(__file__).parent.parent / "rules" / "ssrf_cases.json"
 EXAMPLE = ip_address("93.184.216.34")
@@ -31,7 +32,7 @@ class Case:
     ip: IPv4Address | IPv6Address | None = None
     url: str = ""
     answers: tuple[tuple[IPv4Address | IPv6Address, ...], ...] = ()
-    policy: Mapping[str, list[str]] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
     response: tuple[int, str] | None = None
     handshake: str = ""
 
@@ -66,7 +67,7 @@ def url_cases() -> list[Case]:
     return [case for case in cases() if case.url]
 
 
-def _case(row: dict) -> Case:
+def _case(row: dict[str, Any]) -> Case:
     steps = row.get("resolves_seq") or ([row["resolves_to"]] if "resolves_to" in row else [])
     response = row.get("response")
     return Case(

@@ -15,7 +15,7 @@ from tests.ssrf.attack import IMPOSSIBLE
 from tests.ssrf.check import violations
 from tests.ssrf.corpus import cases, flipping
 
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 EVERY = [*cases(), flipping()]
 HANG_GUARD_SECONDS = 100
 
@@ -24,8 +24,8 @@ def run(*arguments: str) -> list[dict[str, Any]]:
     """What was seen. The environment names a proxy, which must not be used either."""
     proxy = {name: "http://10.9.9.9:3128" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
     done = subprocess.run(
-        [sys.executable, "-m", "ssrf.attack", *arguments],
-        cwd=TESTS,
+        [sys.executable, "-m", "tests.ssrf.attack", *arguments],
+        cwd=ROOT,
         env={**{name: text for name, text in os.environ.items() if not name.startswith("GRIDHOOK_")}, **proxy},
         capture_output=True,
         text=True,
@@ -36,7 +36,8 @@ def run(*arguments: str) -> list[dict[str, Any]]:
         pytest.skip(f"no network namespace can be made here, so the corpus was NOT tried end to end: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return json.loads(done.stdout)
+    seen: list[dict[str, Any]] = json.loads(done.stdout)
+    return seen
 
 
 def test_no_packet_reaches_a_refused_address_and_every_allowed_one_is_reached():

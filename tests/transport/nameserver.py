@@ -75,7 +75,7 @@ class NameServer(asyncio.DatagramProtocol):
         return [wire]
 
 
-def records(*lines: str, ttl: int = 60) -> Behaviour:
+def records(*lines: str, ttl: int = 60) -> Callable[[dns.message.Message], dns.message.Message]:
     """Addresses for the question's name; or whole lines `name type value` for others, put into the answer as they are."""
 
     def behave(query: dns.message.Message) -> dns.message.Message:
