@@ -45,18 +45,18 @@ def forget_lost_attempts() -> None:
         def many(self, name: str, rows: Any) -> int:
             return 0 if name == "insert_attempt" else int(self._connection.many(name, rows))
 
-    road.claim = lambda connection, *arguments: claim(Deaf(connection), *arguments)  # type: ignore[arg-type]
+    road.claim = lambda connection, *arguments: claim(Deaf(connection), *arguments)
 
 
-def reword(name: str, old: str, new: str) -> None:
+def reword(statement: str, old: str, new: str) -> None:
     """Change a named statement as it is loaded."""
     compile_ = queries._compile
 
-    def changed(statement: str, body: str, dialect: Any) -> Any:
-        if statement == name:
+    def changed(name: str, body: str, dialect: queries.Dialect) -> queries.Query:
+        if name == statement:
             assert old in body, f"{name} reads otherwise now: mend the sabotage"
             body = body.replace(old, new)
-        return compile_(statement, body, dialect)
+        return compile_(name, body, dialect)
 
     queries._compile = changed
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from gridhook.bench.harness import EVENT_TYPE, SERVER, Rig, example_data, rig
 
 KILLS = 50
-QUICK = {"attempt_seconds": 1.0, "connect_seconds": 0.5, "poll_seconds": 0.2}  # a lease of 12 s
+QUICK: dict[str, Any] = {"attempt_seconds": 1.0, "connect_seconds": 0.5, "poll_seconds": 0.2}  # a lease of 12 s
 SABOTEUR = (sys.executable, str(Path(__file__).parent / "sabotaged.py"))
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ HOUR = 60 * MINUTE
 PATIENCE = 20.0  # seconds; a guard against hanging, not a promise
 
 
-def ids(receiver: Receiver) -> list[str | None]:
+def ids(receiver: Receiver) -> list[str]:
     """Of the events that it got, in order; handshakes are none."""
-    return [request.event_id for request in receiver.deliveries]
+    return [str(request.event_id) for request in receiver.deliveries]
 
 
 def not_ready(_: Received) -> Reply:
@@ -77,7 +78,7 @@ class Story:
                     return found
                 await asyncio.sleep(0.01)
 
-    async def received(self, count: int) -> list[str | None]:
+    async def received(self, count: int) -> list[str]:
         """Ids of the events that the receiver got, once there are `count` requests that are no handshakes."""
         await self.receiver.received(count)
         return ids(self.receiver)
@@ -97,7 +98,7 @@ async def story(tmp_path: Path, database_url: str, quiet_log: Log) -> AsyncItera
 
 
 @asynccontextmanager
-async def told(directory: Path, database_url: str, clock: FakeClock, log: Log, **changes: object) -> AsyncIterator[Story]:
+async def told(directory: Path, database_url: str, clock: FakeClock, log: Log, **changes: Any) -> AsyncIterator[Story]:
     settings = Settings(
         data_dir=str(directory / "data"),
         database_url=database_url,
@@ -107,7 +108,7 @@ async def told(directory: Path, database_url: str, clock: FakeClock, log: Log, *
         attempt_seconds=2.0,
         connect_seconds=1.0,
         drain_seconds=1.0,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     async with Receiver() as receiver:
         gridhook = Gridhook(settings, clock=clock, log=log)
@@ -291,3 +292,16 @@ async def test_a_secret_that_cannot_be_opened_sends_nothing_and_says_why(story: 
     assert isinstance(attempt.outcome, Unreachable)
     assert attempt.outcome.reason is Reason.CREDENTIAL_UNAVAILABLE
     assert ids(story.receiver) == []
+
+
+async def test_a_sender_that_died_gets_nothing_more_to_send_and_the_process_says_that_it_is_broken(story: Story, capfd: object):
+    webhook = await story.webhook()
+    story.gridhook.transport._sends._collect = None  # type: ignore[attr-defined]  # the defect
+    story.gridhook.transport._sends.turn()  # type: ignore[attr-defined]
+    assert story.gridhook.engine.is_broken()
+    assert not story.gridhook.engine.parts()["sender"]
+    await story.publish("evt-1")
+    story.clock.advance(ms=HOUR)
+    await story.quiet()
+    counts = await story.gridhook.store.counts(story.account, webhook.id)
+    assert counts.queued == 1, "accepted, kept for the next process, and no attempt is used up"

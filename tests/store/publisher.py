@@ -8,7 +8,7 @@ import sys
 
 from gridhook.config import Settings
 from gridhook.store import open_store
-from store.world import event, publish
+from tests.store.world import event, publish
 
 
 async def main(data_dir: str, database_url: str) -> None:

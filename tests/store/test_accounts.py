@@ -11,7 +11,7 @@ from gridhook.errors import Conflict, NotFound
 from gridhook.model import Account, AccountSecret, PublisherKey, Sealed
 from gridhook.store.promises import Want
 from gridhook.store.sqlstore import SqlStore
-from store.world import NOON, a_webhook, an_account, claim, event, finished, log, publish
+from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, log, publish
 
 
 def secret(id: str, *, at: int = NOON, key: str = "k1") -> AccountSecret:

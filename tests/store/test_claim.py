@@ -12,7 +12,7 @@ from gridhook.model import Answered, Delivered, Exchange, FailureReason, GaveUp,
 from gridhook.store import Store
 from gridhook.store.promises import Lane, Want
 from gridhook.store.sqlstore import SqlStore
-from store.world import (
+from tests.store.world import (
     HOUR,
     LEASE,
     NOON,

@@ -23,7 +23,7 @@ from gridhook.store import Store, open_store
 from gridhook.store.promises import Published
 from gridhook.store.sqlite import Sqlite
 from gridhook.store.sqlstore import SqlStore
-from store.world import LEASE, NOON, a_webhook, claim, event, log, publish, state
+from tests.store.world import LEASE, NOON, a_webhook, claim, event, log, publish, state
 
 T = TypeVar("T")
 KILLS = 3
@@ -41,8 +41,8 @@ async def until_it_works(call: Callable[[], Awaitable[T]]) -> T:
 
 def published_until_killed(settings: Settings) -> set[str]:
     """The ids that a publishing process was answered before it was killed in the middle of its work."""
-    command = [sys.executable, "-m", "store.publisher", settings.data_dir, settings.database_url]
-    with subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True) as child:
+    command = [sys.executable, "-m", "tests.store.publisher", settings.data_dir, settings.database_url]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline() for _ in range(ANSWERS_BEFORE_EACH_KILL)]
         child.kill()
@@ -130,7 +130,7 @@ async def test_a_store_whose_disk_was_full_recovers_without_being_asked(tmp_path
         await publish_until_refused(store, 40_000)
         make_room()
         async with asyncio.timeout(60):
-            while not store.is_alive():  # noqa: ASYNC110 # nobody announces it: a health check asks like this
+            while not store.is_alive():  # nobody announces it: a health check asks like this
                 await asyncio.sleep(0.05)
         await store.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from gridhook.model import Claim, Delivered, FailureReason, GaveUp, Instant, Reason, RetryAt, Unreachable
 from gridhook.store.sqlstore import SqlStore
-from store.world import HOUR, LEASE, NOON, SECOND, TYPE, a_webhook, answered, claim, event, finished, log, publish, state
+from tests.store.world import HOUR, LEASE, NOON, SECOND, TYPE, a_webhook, answered, claim, event, finished, log, publish, state
 
 WEBHOOKS = ("one", "two", "three")
 STEPS = 150

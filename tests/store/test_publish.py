@@ -12,7 +12,7 @@ from gridhook.errors import Invalid, Unavailable
 from gridhook.model import Instant, NewEvent, Publication
 from gridhook.store.promises import Lane, Published
 from gridhook.store.sqlstore import SqlStore
-from store.world import HOUR, LEASE, NOON, TYPE, a_webhook, always, an_account, claim, event, publish, state
+from tests.store.world import HOUR, LEASE, NOON, TYPE, a_webhook, always, an_account, claim, event, publish, state
 
 
 async def test_an_event_becomes_one_delivery_for_each_subscribed_webhook(store: SqlStore) -> None:

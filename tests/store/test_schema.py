@@ -18,7 +18,7 @@ from gridhook.store.postgres import PostgresConnection
 from gridhook.store.queries import Dialect, load, parse
 from gridhook.store.sqlite import SqliteConnection
 from gridhook.store.sqlstore import SqlStore
-from store.world import NOON, a_webhook, an_account, event, publish
+from tests.store.world import NOON, a_webhook, an_account, event, publish
 
 # statement -> (parameters, the index that it must use)
 PLANS: dict[str, tuple[dict[str, object], str]] = {

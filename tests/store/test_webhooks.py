@@ -12,7 +12,7 @@ from gridhook.model import Attempt, AttemptKind, Echo, Sealed
 from gridhook.store import edits
 from gridhook.store.promises import Challenge, Credential, WebhookCounts
 from gridhook.store.sqlstore import SqlStore
-from store.world import HOUR, NOON, SECOND, TYPE, a_webhook, answered, claim, event, hook, log, publish, state
+from tests.store.world import HOUR, NOON, SECOND, TYPE, a_webhook, answered, claim, event, hook, log, publish, state
 
 
 def handshake(challenge: Challenge) -> Attempt:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from accessgrid import AccessGrid  # type: ignore[import-untyped]  # the SDK ships no types
-from accessgrid.client import AccessGridError, AuthenticationError  # type: ignore[import-untyped]
+from accessgrid import AccessGrid
+from accessgrid.client import AccessGridError, AuthenticationError
 
 from gridhook.testing import Receiver, Reply
 from tests.web.world import World

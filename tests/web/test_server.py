@@ -175,7 +175,7 @@ async def test_connections_beyond_the_limit_are_told_to_come_back(tmp_path, quie
             writer.close()
             await writer.wait_closed()
         async with asyncio.timeout(HANG_GUARD_SECONDS):
-            while (await world.send("GET", "/healthz")).status != 200:  # noqa: ASYNC110 (clients are told nothing: they ask again)
+            while (await world.send("GET", "/healthz")).status != 200:
                 await asyncio.sleep(0.01)
 
 

@@ -119,7 +119,7 @@ class World:
     async def verified(self, webhook_id: str) -> None:
         """Until the webhook is."""
         async with asyncio.timeout(HANG_GUARD_SECONDS):
-            while not (await self.gridhook.store.webhook(self.ours.account_id, webhook_id)).is_verified:  # noqa: ASYNC110 (the store announces it to nobody)
+            while not (await self.gridhook.store.webhook(self.ours.account_id, webhook_id)).is_verified:
                 await asyncio.sleep(0.01)
 
 
