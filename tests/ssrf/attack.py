@@ -1,9 +1,9 @@
-"""Inside the universe: the real transport is told to POST to every case, and everything that moved is written down as JSON.
+"""Inside the universe: a caller is told to POST to every case, and everything that moved is written down as JSON.
 
-    python -m tests.ssrf.attack [--sabotaged]
+    python -m tests.ssrf.attack transport|road [--sabotaged]
 
---sabotaged: the address rule is `ipaddress.is_global`, as in many a recipe. The check must notice.
-Exits with 77 and a reason on stderr when no namespace can be made here.
+road: a whole gridhook makes a handshake with every URL, then deliveries. --sabotaged: the address rule is `ipaddress.is_global`, as
+in many a recipe; the check must notice. Exits with 77 and a reason on stderr when no namespace can be made here.
 """
 
 from __future__ import annotations
@@ -12,24 +12,21 @@ import asyncio
 import json
 import sys
 import tempfile
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
 from gridhook.config import Settings
 from gridhook.errors import Invalid
-from gridhook.model import Answered
 from gridhook.rules.addresses import Address, AddressPolicy, Refusal, parse_url
-from gridhook.transport import Limits, Outgoing, Transport, open_transport
 
-from .corpus import Case, cases, flipping
+from .callers import BareTransport, Caller, WholeRoad
+from .corpus import Case, every_case
 from .universe import NAMESERVER, Impossible, Watch, enter, use_nameserver
 from .world import Answers, Everyone, NameServer, certificate_for
 
 IMPOSSIBLE = 77
-LIMITS = Limits(connect_seconds=2.0, total_seconds=5.0)
-HANG_GUARD_SECONDS = 30
 PLAIN_PORTS = {80}
 TLS_PORTS = {443, 3000, 4443, 8443, 65535}
 
@@ -46,20 +43,24 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one POST led to. `outcome`: a status, or the reason why there is none; `invalid` when the URL itself was refused."""
+    """What one POST led to. `outcome`: a status, or the reason why there is none; `invalid` when the URL itself was refused.
+
+    verified: whether a handshake took place that proved the webhook; None where there was none.
+    """
 
     id: str
     way: str
-    round: int  # 0: as for the handshake; then: as for deliveries
+    round: int  # 0: the handshake; then: deliveries
     outcome: str
     detail: str
+    verified: bool | None
     packets: list[tuple[str, str, int]]
     hits: list[dict[str, object]]
 
 
 def shots() -> list[Shot]:
     found = []
-    for case in (*cases(), flipping()):
+    for case in every_case():
         if case.ip is None:
             found.append(Shot(case, "url", case.url, case.answers))
         else:
@@ -73,43 +74,35 @@ def is_global(ip: Address, policy: AddressPolicy, host: str | None = None) -> Re
     return None if ip.is_global else Refusal(ip, str(ip), "not global")
 
 
-async def attack(directory: Path) -> list[Seen]:
+async def attack(directory: Path, whole_road: bool) -> list[Seen]:
     volley = shots()
     context, ca_file = certificate_for(_hosts(volley), directory)
     names, everyone, watch = NameServer(), Everyone(), Watch()
     await names.start()
     await everyone.start(PLAIN_PORTS, TLS_PORTS, context)
     seen = []
-    async with AsyncExitStack() as stack:
-        # Cases share a transport, as customers do: a connection kept from one case must not serve another.
-        transports: dict[str, Transport] = {}
-        for shot in volley:
-            names.knows(_host(shot), shot.answers)
-            everyone.response = shot.case.response
-            key = json.dumps(dict(shot.case.policy))
-            if key not in transports:
-                transports[key] = open_transport(_settings(shot.case, ca_file))
-                await transports[key].start()
-                stack.push_async_callback(transports[key].close)
-            for number in range(max(2, len(shot.answers) + 1)):
-                watch.since_last_look()
-                everyone.hits.clear()
-                outcome, detail = await _post(transports[key], shot)
-                packets = [(packet.kind, str(packet.address), packet.port) for packet in sorted(watch.since_last_look(), key=str)]
-                seen.append(Seen(shot.case.id, shot.way, number, outcome, detail, packets, [asdict(hit) for hit in everyone.hits]))
+    # Cases share a caller, as customers do: a connection kept from one case must not serve another.
+    callers: dict[str, Caller] = {}
+    for shot in volley:
+        names.knows(_host(shot), shot.answers)
+        everyone.response = shot.case.response
+        key = json.dumps(dict(shot.case.policy))
+        if key not in callers:
+            settings = _settings(shot.case, ca_file)
+            callers[key] = WholeRoad(settings, directory / str(len(callers))) if whole_road else BareTransport(settings)
+            await callers[key].start()
+        caller = callers[key]
+        for number in range(max(2, len(shot.answers) + 1)):
+            watch.since_last_look()
+            everyone.hits.clear()
+            outcome, detail, verified = await (caller.next() if number else caller.first(shot.url))
+            packets = [(packet.kind, str(packet.address), packet.port) for packet in sorted(watch.since_last_look(), key=str)]
+            seen.append(Seen(shot.case.id, shot.way, number, outcome, detail, verified, packets, [asdict(hit) for hit in everyone.hits]))
+        await caller.done()
+    for caller in callers.values():
+        await caller.close()
+    await everyone.left_alone()
     return seen
-
-
-async def _post(transport: Transport, shot: Shot) -> tuple[str, str]:
-    try:
-        target = transport.parse(shot.url)
-    except Invalid as refused:
-        return "invalid", str(refused)
-    async with asyncio.timeout(HANG_GUARD_SECONDS):
-        outcome = await transport.send(Outgoing(target, (("Content-Type", "application/json"),), b"{}", LIMITS))
-    if isinstance(outcome, Answered):
-        return str(outcome.status), ""
-    return outcome.reason.value, outcome.detail
 
 
 def _settings(case: Case, ca_file: str) -> Settings:
@@ -152,7 +145,7 @@ def main() -> int:
             if "--sabotaged" in sys.argv:
                 for module in ("gridhook.transport.guard", "gridhook.rules.urls"):
                     sabotage.enter_context(mock.patch(f"{module}.refusal", is_global))
-            seen = asyncio.run(attack(Path(name)))
+            seen = asyncio.run(attack(Path(name), whole_road="road" in sys.argv))
     json.dump([asdict(one) for one in seen], sys.stdout)
     return 0
 

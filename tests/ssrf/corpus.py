@@ -59,6 +59,22 @@ def flipping(steps: int = 500) -> Case:
     return Case("FLIP", False, "core", "dns-rebinding", "flips at random", url="https://flip.example.com/hook", answers=answers)
 
 
+def trusted_but_private() -> list[Case]:
+    """The host that needs no handshake, on the day when its name points inside."""
+    bad = [ip_address(text) for text in ("10.0.0.5", "169.254.169.254", "::1")]
+    steps = [(ip,) for ip in bad] + [(ip_address("178.63.67.106"), bad[0])]
+    url = "https://webhook.site/abc"
+    return [
+        Case(f"SITE{number}", False, "core", "dns-private", "trusted, not public", url=url, answers=(step,), handshake="skip")
+        for number, step in enumerate(steps)
+    ]
+
+
+def every_case() -> list[Case]:
+    """What is tried in the universe: the corpus, and what only a run of the whole can show."""
+    return [*cases(), *trusted_but_private(), flipping()]
+
+
 def ip_cases() -> list[Case]:
     return [case for case in cases() if case.ip is not None]
 

@@ -78,27 +78,37 @@ class Hit:
 
 @dataclass
 class Everyone:
-    """One listener per port, for every address there is. Answers 200, or as the case says."""
+    """One listener per port, for every address there is. Answers 200 and what it was sent (so that it passes a handshake), or as the
+    case says."""
 
     response: tuple[int, str] | None = None
     hits: list[Hit] = field(default_factory=list)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self, plain: set[int], tls: set[int], context: ssl.SSLContext) -> None:
         for port in plain | tls:
             # Bound to no address, so it has them all. asyncio makes its IPv6 sockets V6ONLY: two are needed.
             await asyncio.start_server(self._serve, ["::", "0.0.0.0"], port, ssl=context if port in tls else None)
 
+    async def left_alone(self) -> None:
+        """Until every connection was closed by its other end."""
+        while self._serving:
+            await asyncio.wait(self._serving)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = cast("asyncio.Task[None]", asyncio.current_task())
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode("latin-1").split("\r\n")
                 fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-                await reader.readexactly(int(fields.get("content-length", "0")))
+                body = await reader.readexactly(int(fields.get("content-length", "0")))
                 name = writer.get_extra_info("sockname")
                 self.hits.append(Hit(str(ip_address(name[0])), name[1], fields.get("host", ""), lines[0].split(" ")[1]))
                 status, location = self.response or (200, "")
                 extra = f"Location: {location}\r\n" if location else ""
-                writer.write(f"HTTP/1.1 {status} Said\r\n{extra}Content-Length: 0\r\n\r\n".encode())
+                writer.write(f"HTTP/1.1 {status} Said\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
