@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine import Engine
+from gridhook.errors import Misconfigured, Unavailable
 from gridhook.model import Sealed
 from gridhook.service import Service
-from gridhook.store import open_store
+from gridhook.store import open_store, sqlite_path
 from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics, bridge_stdlib
 from gridhook.transport import open_transport
 from gridhook.vault import Vault
 
 CANARY = "vault_canary"
+WATCH_SECONDS = 1.0
 GARBAGE = 20_000  # container objects between two looks of the garbage collector
 
 
@@ -31,6 +35,7 @@ class Gridhook:
         self.settings = settings
         self.log = log or Log(level=settings.log_level)
         self.metrics = Metrics()
+        self._lock: int | None = None
         # The key before the database: a database sealed under a key that nobody has is of no use.
         self.vault = Vault.load(settings, create=settings.database_kind == "sqlite")
         self.store: Store = open_store(settings, clock=clock)
@@ -54,15 +59,37 @@ class Gridhook:
         await check_vault(self.store, self.vault)
 
     async def start(self) -> None:
+        alone = self.settings.database_kind == "sqlite"
+        if alone:
+            self._lock = lock_database(sqlite_path(self.settings))
         await self.open()
         await self.transport.start()
+        await self.engine.resume(alone=alone)
         self.engine.start()
 
     async def close(self) -> None:
         """Finish or hand back what is in flight, then close the database. Nothing accepted is lost by it."""
         await self.engine.close()
         await self.store.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         self.log.close()
+
+
+def lock_database(path: Path) -> int:
+    """A lock that ends with the process, however it ends. Raises `Misconfigured` when another server holds it: two of them on one
+    embedded database would each take the other's requests for those of a dead process."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Misconfigured(
+            f"another gridhook serves from {path}: stop it first, or give this one a data directory or a database of its own"
+        ) from None
+    return descriptor
 
 
 async def check_vault(store: Store, vault: Vault) -> None:
@@ -94,8 +121,21 @@ async def offline(settings: Settings) -> AsyncIterator[Service]:
         await gridhook.store.close()
 
 
+async def _stopped_or_broken(stop: asyncio.Event, engine: Engine) -> bool:
+    """Wait for the end; True when it comes because a part of us died."""
+    while not stop.is_set():
+        if engine.is_broken():
+            return True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+    return False
+
+
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; then stop accepting, drain, and return."""
+    """Run until SIGTERM or SIGINT; then stop accepting, drain, and return.
+
+    Raises `Unavailable` when a part died of a defect: better a process that ends and is started again than one that looks well.
+    """
     from gridhook.web import build_app
     from gridhook.web.server import Server
 
@@ -118,11 +158,13 @@ async def serve(settings: Settings) -> None:
         gridhook.log.info(
             "listening", address=settings.listen, database=gridhook.settings.database_kind, data_dir=str(Path(settings.data_dir))
         )
-        await stop.wait()
+        broken = await _stopped_or_broken(stop, gridhook.engine)
         gridhook.log.info("stopping", in_flight=gridhook.engine.dispatcher.in_flight)
         server.stop_accepting()
         gridhook.engine.dispatcher.stop_claiming()
         await server.wait_closed(settings.drain_seconds)
+        gridhook.log.info("stopped" if not broken else "ended by a defect; what was accepted is safe, start again")
     finally:
-        gridhook.log.info("stopped")
         await gridhook.close()
+    if broken:
+        raise Unavailable("a part of this process died of a defect (see the log); start it again: nothing that was accepted is lost")

@@ -12,13 +12,18 @@ from typing import Any
 
 from gridhook.cli import main
 from gridhook.store import queries, road
+from gridhook.store.publishing import Publish
 from gridhook.store.writer import Operation, Writer
 
 
 def answer_before_commit() -> None:
     """Publishers hear 202 while the transaction is still open."""
 
+    honest = Writer._transaction
+
     def transaction(self: Writer, group: Sequence[Operation]) -> Sequence[object]:
+        if not any(isinstance(operation, Publish) for operation in group):
+            return honest(self, group)
         connection = self._connection
         assert connection is not None
         connection.begin()
@@ -68,7 +73,7 @@ def claim_what_is_leased() -> None:
 
 def record_without_the_lease() -> None:
     """Whoever finishes a delivery settles it, whether it is still theirs or not."""
-    reword("settle", "AND lease = :lease", "AND (lease = :lease OR lease IS NULL OR lease IS NOT NULL)")
+    reword("still_leased", "AND d.lease = s.lease", "")
 
 
 SABOTAGES: dict[str, Callable[[], None]] = {

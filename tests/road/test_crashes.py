@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gridhook.bench.harness import EVENT_TYPE, SERVER, Rig, example_data, rig
+from gridhook.bench.harness import EVENT_TYPE, SERVER, Rig, example_data, free_port, rig, wait_for
 
 KILLS = 50
 QUICK: dict[str, Any] = {"attempt_seconds": 1.0, "connect_seconds": 0.5, "poll_seconds": 0.2}  # a lease of 12 s
@@ -98,6 +98,12 @@ def unlogged(made: Rig, webhook: str) -> dict[str, int]:
     return {event_id: count - logged[event_id] for event_id, count in seen.items() if count > logged[event_id]}
 
 
+def lost_attempts(made: Rig, webhook: str) -> list[str]:
+    """Events whose log shows a request that died with its process."""
+    page = made.call("GET", f"/v1/console/webhooks/{webhook}/attempts", query="limit=100")
+    return [attempt["event_id"] for attempt in page["attempts"] if attempt["reason"] == "worker_lost"]
+
+
 @pytest.mark.timeout(400)
 def test_fifty_kills_under_load_lose_nothing_and_every_request_a_receiver_saw_is_in_the_log(tmp_path: Path, database_url: str):
     kills = KILLS if not database_url else KILLS // 5
@@ -113,9 +119,14 @@ def test_fifty_kills_under_load_lose_nothing_and_every_request_a_receiver_saw_is
 @pytest.mark.timeout(200)
 def test_the_checker_sees_a_build_that_answers_before_it_commits(tmp_path: Path):
     with rig(tmp_path, command=(*SABOTEUR, "answer-before-commit"), **QUICK) as made:
-        made.wait_verified(made.add_webhook())
+        # Held deliveries: what was answered and not committed cannot have been sent on from memory.
+        made.control("set?handshake=0")
+        webhook = made.add_webhook()
         acknowledged = kill_under_load(made, 4, seed=1)
-        assert lost(made, acknowledged, 15.0) != set()
+        made.control("set?handshake=1")
+        made.call("POST", f"/v1/console/webhooks/{webhook}/verify")
+        made.wait_verified(webhook)
+        assert lost(made, acknowledged, 5.0) != set()
 
 
 @pytest.mark.timeout(200)
@@ -127,6 +138,44 @@ def test_the_checker_sees_a_build_that_forgets_lost_attempts(tmp_path: Path):
         acknowledged = kill_under_load(made, 6, seed=2)
         lost(made, acknowledged)
         assert unlogged(made, webhook) != {}
+
+
+@pytest.mark.timeout(120)
+def test_what_was_in_flight_at_a_kill_is_made_again_at_once_after_the_restart_and_not_when_its_lease_ends(tmp_path: Path):
+    with rig(tmp_path) as made:  # a lease of 40 s: longer than this test may take
+        webhook = made.add_webhook()
+        made.wait_verified(webhook)
+        made.control("set?delay=60")
+        sent = made.publish("flying", events=5, connections=5, seconds=30.0)
+        assert made.wait_received(5, 10.0) == 5
+        made.kill_server()
+        made.control("clear")
+        made.control("set?delay=0")
+        made.start_server()
+        assert made.wait_received(5, 15.0) == 5
+        assert set(made.control("dump")["ids"]) == set(sent.ids)
+        wait_for(lambda: len(lost_attempts(made, webhook)) == 5, 10.0, "the log of what the kill cut short")
+
+
+@pytest.mark.timeout(120)
+def test_a_handshake_that_a_kill_cut_short_is_made_after_the_restart(tmp_path: Path):
+    with rig(tmp_path) as made:
+        made.control("set?mute=1")
+        webhook = made.add_webhook()
+        made.kill_server()
+        made.control("set?mute=0")
+        made.start_server()
+        made.wait_verified(webhook)
+
+
+@pytest.mark.timeout(60)
+def test_a_second_server_on_the_same_embedded_database_is_refused_and_told_why(tmp_path: Path):
+    with rig(tmp_path) as made:
+        other = made.settings.replace(listen=f"127.0.0.1:{free_port()}")
+        done = subprocess.run([*SERVER, "serve"], env=made.environment() | other.environment(), capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1
+        assert "another gridhook serves from" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.timeout(120)
@@ -161,7 +210,7 @@ def test_two_processes_on_one_postgresql_share_the_work_and_never_both_send(tmp_
         made.control("set?handshake=0")
         webhook = made.add_webhook()
         sent = made.publish("shared", events=5_000, batch=100, connections=4, seconds=60.0)
-        other_settings = made.settings.replace(listen=f"127.0.0.1:{free_port_beside(made)}")
+        other_settings = made.settings.replace(listen=f"127.0.0.1:{free_port()}")
         with (tmp_path / "second.log").open("wb") as log:
             environment = made.environment() | other_settings.environment()
             with subprocess.Popen([*SERVER, "serve"], env=environment, stdout=log, stderr=log) as second:
@@ -183,7 +232,7 @@ def test_the_checker_sees_two_processes_that_claim_without_a_lease(tmp_path: Pat
     with rig(tmp_path, postgres_url, command=command) as made:
         made.control("set?delay=0.5")
         made.wait_verified(made.add_webhook())
-        other = made.settings.replace(listen=f"127.0.0.1:{free_port_beside(made)}")
+        other = made.settings.replace(listen=f"127.0.0.1:{free_port()}")
         with (
             (tmp_path / "second.log").open("wb") as log,
             subprocess.Popen([*command, "serve"], env=made.environment() | other.environment(), stdout=log, stderr=log) as second,
@@ -194,11 +243,3 @@ def test_the_checker_sees_two_processes_that_claim_without_a_lease(tmp_path: Pat
                 assert made.control("stats")["repeats"] > 0
             finally:
                 second.terminate()
-
-
-def free_port_beside(made: Rig) -> int:
-    from gridhook.bench.harness import free_port
-
-    port = free_port()
-    assert port != made.server_port
-    return port

@@ -32,6 +32,7 @@ class Memory:
     def __init__(self) -> None:
         self.clear()
         self.handshake = True
+        self.mute = False  # challenges are taken and never answered
         self.delay = 0.0
 
     def clear(self) -> None:
@@ -86,6 +87,8 @@ class Connection(asyncio.Protocol):
         if self.url.startswith(b"/-/"):
             self._answer(control(self.url.decode()))
         elif self.challenge:
+            if memory.mute:
+                return
             if memory.handshake:
                 self._answer(b'{"challenge":"' + self.challenge + b'"}')
             else:
@@ -108,6 +111,8 @@ def control(url: str) -> bytes:
         case "/-/set":
             if "handshake" in said:
                 memory.handshake = said["handshake"] == "1"
+            if "mute" in said:
+                memory.mute = said["mute"] == "1"
             if "delay" in said:
                 memory.delay = float(said["delay"])
         case "/-/clear":

@@ -17,6 +17,8 @@ from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
 
+OWED_HANDSHAKES = 10_000  # taken up at a start
+
 
 class Engine:
     """Everything that runs without being asked. Built around an open store and a started transport."""
@@ -33,6 +35,8 @@ class Engine:
             store=store, transport=transport, settings=settings, log=log, metrics=metrics, verified=self._became_verified
         )
         self.janitor = Janitor(store=store, log=log)
+        store.on_commit(metrics.write_batch)
+        metrics.gauge("log_lines_lost", "Log lines that standard output did not take", lambda: log.lines_lost)
         metrics.gauge("requests_in_flight", "Deliveries in flight", lambda: self.dispatcher.in_flight)
         metrics.gauge("writes_waiting", "Writes that wait for the database", lambda: store.backlog())
         metrics.gauge("attempts_unrecorded", "Finished attempts that are not written yet", lambda: self.dispatcher.recorder.waiting)
@@ -46,6 +50,15 @@ class Engine:
             task.set_name(name)
             task.add_done_callback(self._died)
             self._tasks[name] = task
+
+    async def resume(self, *, alone: bool) -> None:
+        """Take up what a former life left: handshakes that are owed, and, when no other process can be at work, leases of the dead."""
+        if alone:
+            left = await self._store.reclaim(now=self._store.clock.now())
+            if left:
+                self._log.warning("the last process ended in the middle of requests; they are made again", deliveries=left)
+        for account_id, webhook_id in await self._store.unproven(limit=OWED_HANDSHAKES):
+            self.verifier.start(account_id, webhook_id)
 
     def take(self, claims: Sequence[Claim]) -> None:
         self.dispatcher.take(claims)
@@ -69,12 +82,16 @@ class Engine:
             "janitor": not self._tasks["janitor"].done() if self._tasks else False,
         }
 
+    def is_broken(self) -> bool:
+        """A part ended by a defect and will not come back: only a new process helps. A database that is away is no such case."""
+        return not self._transport.is_alive() or any(task.done() for task in self._tasks.values())
+
     def is_alive(self) -> bool:
         return all(self.parts().values())
 
     def _died(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            self._log.error(f"the {task.get_name()} died of a defect; /readyz is red, restart this process", error=repr(task.exception()))
+            self._log.error(f"the {task.get_name()} died of a defect; /readyz is red and this process ends", error=repr(task.exception()))
 
     async def close(self) -> None:
         """Stop claiming, finish what is in flight within the deadline, hand the rest back uncounted."""

@@ -30,6 +30,9 @@ class Deliverer:
         self._targets: Remembered[Target] = Remembered(REMEMBERED)
         self._headers: Remembered[tuple[tuple[str, str], ...]] = Remembered(REMEMBERED)
 
+    def can_send(self) -> bool:
+        return self._transport.is_alive()
+
     def attempt(self, claim: Claim, done: Callable[[Finished], None]) -> None:
         """Make the request of a claim; `done` is called once, on the event loop, with what came of it."""
         request = self._request(claim)

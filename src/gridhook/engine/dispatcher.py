@@ -52,7 +52,7 @@ class Dispatcher:
 
     def reserve(self, account_id: str, webhook_id: str) -> bool:
         """A slot for a delivery that is about to be born leased. Called on the store's writer thread."""
-        return self.recorder.waiting < UNRECORDED_LIMIT and self._slots.reserve(account_id, webhook_id)
+        return self._may_send() and self._slots.reserve(account_id, webhook_id)
 
     def give_back(self, account_id: str, webhook_id: str) -> None:
         """The opposite of `reserve`, when the transaction did not come to be."""
@@ -73,6 +73,10 @@ class Dispatcher:
             self._note(lane, now)
         if lanes:
             self._wake.set()
+
+    def _may_send(self) -> bool:
+        """Not while finished attempts pile up before the disk, and not into a dead sender: it would use up every delivery's attempts."""
+        return self.recorder.waiting < UNRECORDED_LIMIT and self._deliverer.can_send()
 
     def is_alive(self) -> bool:
         return time.monotonic() - self._ticked < 10 + 5 * self._settings.poll_seconds
@@ -146,7 +150,7 @@ class Dispatcher:
             at, lane = heapq.heappop(self._heap)
             if self._due.get(lane) == at:
                 self._waiting_lanes[lane] = None
-        if self.recorder.waiting >= UNRECORDED_LIMIT:
+        if not self._may_send():
             return False
         wants: list[Want] = []
         for lane in list(self._waiting_lanes):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from gridhook.errors import Unavailable
-from gridhook.model import Finished
+from gridhook.model import Delivered, Finished
 from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics
 
@@ -58,10 +58,13 @@ class Recorder:
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                     batch = self._still_ours(batch)
                     continue
+                now = self._store.clock.now()
                 for finished, kept in zip(batch, settled, strict=True):
                     self._settled(finished, kept)
-                    self._log.attempt(finished.attempt, finished.verdict, recorded=kept)
-                    self._metrics.attempt(finished.attempt, finished.verdict)
+                    at_once = finished.claim.number == 1 and isinstance(finished.verdict, Delivered)
+                    lag_ms = now - finished.claim.time_at if at_once else None
+                    self._log.attempt(finished.attempt, finished.verdict, lag_ms=lag_ms, recorded=kept)
+                    self._metrics.attempt(finished.attempt, finished.verdict, lag_ms=lag_ms)
                 return
         except Exception as defect:
             self._log.error("attempts could not be recorded; their leases will run out", count=len(batch), error=repr(defect))

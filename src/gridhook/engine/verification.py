@@ -73,7 +73,7 @@ class Verifier:
         )
         matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
         verified = await self._store.settle_challenge(challenge, attempt, matched=matched, now=self._store.clock.now())
-        self._log.verification(attempt, verified=verified)
+        self._log.verification(attempt, verified=verified, echo=Echo.SUPERSEDED if matched and not verified else None)
         self._metrics.verification(attempt)
         if verified:
             self._verified(account_id, webhook_id)

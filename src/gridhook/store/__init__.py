@@ -14,7 +14,7 @@ from gridhook.store.sqlstore import SqlStore
 
 DATABASE_FILE = "gridhook.db"
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "sqlite_path"]
 
 
 def open_store(settings: Settings, *, migrate: bool = True, clock: Clock | None = None) -> Store:
@@ -35,14 +35,16 @@ def open_store(settings: Settings, *, migrate: bool = True, clock: Clock | None 
         prepare = partial(postgres.prepare, migrate=migrate)
         follows = DatabaseClock(postgres) if clock is None else clock
         return SqlStore(postgres, follows, max_attempts=max_attempts, group_commit_events=settings.group_commit_events, prepare=prepare)
-    sqlite = Sqlite(_sqlite_path(url, settings))
+    sqlite = Sqlite(sqlite_path(settings))
     prepare = partial(sqlite.prepare, migrate=migrate)
     return SqlStore(
         sqlite, clock or SystemClock(), max_attempts=max_attempts, group_commit_events=settings.group_commit_events, prepare=prepare
     )
 
 
-def _sqlite_path(url: str, settings: Settings) -> Path:
+def sqlite_path(settings: Settings) -> Path:
+    """The embedded database's file. Raises `Misconfigured` when GRIDHOOK_DATABASE_URL is neither sqlite nor postgresql."""
+    url = settings.database_url
     if not url:
         return settings.data_path / DATABASE_FILE
     scheme, _, path = url.partition("://")

@@ -58,6 +58,7 @@ def add_webhook(connection: Connection, webhook: Webhook, credential: Credential
         created_at=webhook.created_at,
         verified_at=webhook.verified_at,
         paused_at=webhook.paused_at,
+        challenge_id=None if webhook.is_verified else "owed",
     ):
         raise Conflict(f"webhook {webhook.id} exists already")
     if credential is not None:
@@ -117,6 +118,8 @@ def settle_challenge(connection: Connection, challenge: Challenge, attempt: Atte
             url_version=challenge.url_version,
         )
     )
+    if not verified:
+        connection.change("end_challenge", account_id=challenge.account_id, webhook_id=challenge.webhook_id, challenge_id=challenge.id)
     if attempt is not None:
         if matched and not verified:
             attempt = replace(attempt, echo=Echo.SUPERSEDED)
@@ -142,6 +145,10 @@ def settle_held(connection: Connection, now: Instant, limit: int) -> tuple[int, 
         elif fate == "sendable" and released < limit:
             released += connection.change("release_held", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit - released)
     return released, expired
+
+
+def reclaim(connection: Connection, now: Instant) -> int:
+    return connection.change("reclaim", now=now)
 
 
 def add_account(connection: Connection, account: Account) -> None:

@@ -134,6 +134,10 @@ class Store(Protocol):
         """Writes that wait for the writer, to be bounded by those who add to them."""
         ...
 
+    def on_commit(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called on the writer's thread with the number of writes that each transaction carried."""
+        ...
+
     # --- the road -----------------------------------------------------------------------------------------------
     async def publish(
         self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
@@ -179,6 +183,15 @@ class Store(Protocol):
         queued; held rows past `expires_at` become failed(expired); held rows of deleted webhooks failed. At most `limit` rows each."""
         ...
 
+    async def reclaim(self, *, now: Instant) -> int:
+        """End every lease that still runs: what it held is due now, and its lost attempt is logged by the claim. How many. Only
+        for a process that knows that no other works on this database, at its start: then it need not wait for leases to run out."""
+        ...
+
+    async def unproven(self, *, limit: int) -> list[tuple[str, str]]:
+        """(account_id, webhook_id) of webhooks whose handshake is owed: asked for and never settled, because its process died."""
+        ...
+
     # --- webhooks -----------------------------------------------------------------------------------------------
     async def add_webhook(self, webhook: Webhook, credential: Credential | None) -> None: ...
 
@@ -203,8 +216,8 @@ class Store(Protocol):
         ...
 
     async def settle_challenge(self, challenge: Challenge, attempt: Attempt | None, *, matched: bool, now: Instant) -> bool:
-        """Writes the verification's attempt and, if matched and still current for the current URL, verifies the webhook
-        and makes its held deliveries due. True when the webhook became verified by this call.
+        """Writes the verification's attempt, so that the handshake is owed no longer, and, if matched and still current for the
+        current URL, verifies the webhook and makes its held deliveries due. True when the webhook became verified by this call.
         When matched but no longer current, the attempt is written with echo `superseded`."""
         ...
 

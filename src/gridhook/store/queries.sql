@@ -90,6 +90,10 @@ WITH s (due_at, id, lease) AS (VALUES (:due_at, :id, :lease))
 UPDATE deliveries SET due_at = s.due_at, attempts = attempts - 1, lease = NULL, lease_started_at = NULL
 FROM s WHERE deliveries.id = s.id AND deliveries.lease = s.lease
 
+-- name: reclaim
+-- Leases that nobody holds any more are over now. Only for a process that knows that it is alone.
+UPDATE deliveries SET due_at = :now WHERE due_at > :now AND lease IS NOT NULL
+
 -- name: next_due
 -- When a lane next has work: one probe.
 SELECT due_at FROM deliveries
@@ -180,8 +184,8 @@ SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id 
 
 -- name: add_webhook
 -- A new webhook.
-INSERT INTO webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at)
-VALUES (:account_id, :id, :name, :url, :url_version, :auth_method, :subscribed_events, :created_at, :verified_at, :paused_at)
+INSERT INTO webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, challenge_id)
+VALUES (:account_id, :id, :name, :url, :url_version, :auth_method, :subscribed_events, :created_at, :verified_at, :paused_at, :challenge_id)
 ON CONFLICT DO NOTHING
 
 -- name: add_credential
@@ -220,8 +224,8 @@ UPDATE webhooks SET deleted_at = :now, challenge_id = NULL WHERE account_id = :a
 DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
 
 -- name: change_url
--- What was proven was the old URL: verification and outstanding challenge fall with it.
-UPDATE webhooks SET url = :url, url_version = url_version + 1, url_changed_at = :now, verified_at = NULL, challenge_id = NULL
+-- What was proven was the old URL: verification and outstanding challenge fall with it, and a new handshake is owed.
+UPDATE webhooks SET url = :url, url_version = url_version + 1, url_changed_at = :now, verified_at = NULL, challenge_id = 'owed'
 WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
 -- name: issue_challenge
@@ -232,6 +236,15 @@ UPDATE webhooks SET challenge_id = :challenge_id WHERE account_id = :account_id 
 -- Only the current challenge, for the current URL, proves anything; it is used up by it.
 UPDATE webhooks SET verified_at = :now, challenge_id = NULL
 WHERE account_id = :account_id AND id = :webhook_id AND challenge_id = :challenge_id AND url_version = :url_version AND deleted_at IS NULL
+
+-- name: end_challenge
+-- A handshake that did not prove anything is over: nothing is owed until one asks again.
+UPDATE webhooks SET challenge_id = NULL WHERE account_id = :account_id AND id = :webhook_id AND challenge_id = :challenge_id
+
+-- name: unproven
+-- Handshakes that were owed when their process died.
+SELECT account_id, id FROM webhooks WHERE challenge_id IS NOT NULL AND verified_at IS NULL AND deleted_at IS NULL
+ORDER BY account_id, id LIMIT :limit
 
 -- ============ the log ============
 

@@ -16,6 +16,10 @@ def lanes(connection: Connection, limit: int, after: tuple[str, str]) -> list[La
     return [Lane(*row) for row in connection.rows("lanes", account_id=after[0], webhook_id=after[1], limit=limit)]
 
 
+def unproven(connection: Connection, limit: int) -> list[tuple[str, str]]:
+    return [(account_id, webhook_id) for account_id, webhook_id in connection.rows("unproven", limit=limit)]
+
+
 def webhook(connection: Connection, account_id: str, webhook_id: str) -> Webhook:
     rows = connection.rows("webhook", account_id=account_id, webhook_id=webhook_id)
     if not rows:

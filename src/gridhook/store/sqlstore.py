@@ -84,6 +84,9 @@ class SqlStore:
     def backlog(self) -> int:
         return self._writer.backlog()
 
+    def on_commit(self, tell: Callable[[int], None]) -> None:
+        self._writer.tell = tell
+
     # --- the writer's side --------------------------------------------------------------------------------------
 
     def _work(self, connection: Connection, operations: Sequence[Operation]) -> Sequence[object]:
@@ -155,6 +158,12 @@ class SqlStore:
 
     async def settle_held(self, *, now: Instant, limit: int) -> tuple[int, int]:
         return await self._edited(edits.settle_held, now, limit)
+
+    async def reclaim(self, *, now: Instant) -> int:
+        return await self._edited(edits.reclaim, now)
+
+    async def unproven(self, *, limit: int) -> list[tuple[str, str]]:
+        return await self._readers.run(reads.unproven, limit)
 
     # --- webhooks -----------------------------------------------------------------------------------------------
 

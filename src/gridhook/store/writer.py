@@ -56,6 +56,7 @@ class Writer:
         self._down: str | None = None
         self._failures = 0
         self._next_look = 0.0
+        self.tell: Callable[[int], None] | None = None  # told the weight of each group that was committed
 
     def start(self) -> None:
         self._connection = self._driver.connect()
@@ -131,6 +132,8 @@ class Writer:
             return
         try:
             results = self._transaction(group)
+            if self.tell is not None:
+                self.tell(sum(operation.weight for operation in group))
         except Exception as error:
             fault = self._driver.fault(error)
             if fault in (Fault.GONE, Fault.FULL):

@@ -72,7 +72,6 @@ class _Tried(msgspec.Struct, omit_defaults=True, gc=False):
     body_bytes: int | None = None
     truncated: bool = False
     next_attempt: str | None = None
-    queue_ms: int | None = None
     lag_ms: int | None = None
     dns_ms: float | None = None
     connect_ms: float | None = None
@@ -142,20 +141,18 @@ class Log:
         attempt: Attempt,
         verdict: Verdict | None = None,
         *,
-        queue_ms: int | None = None,
         lag_ms: int | None = None,
         recorded: bool = True,
     ) -> None:
         """A request for a delivery or a test ended.
 
-        queue_ms: how long the delivery was due before the request began. lag_ms: from acceptance to receipt, of a first attempt.
+        lag_ms: from the event's time to its receipt, of a first attempt that was received.
         recorded: False when the lease had passed to another worker, so that nothing was settled.
         """
         if self._least > 20:
             return
         line = self._tried(attempt, "attempt")
         line.result = _result(verdict)
-        line.queue_ms = queue_ms
         line.lag_ms = lag_ms
         line.lease_lost = not recorded
         if isinstance(verdict, GaveUp):

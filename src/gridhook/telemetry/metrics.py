@@ -50,7 +50,6 @@ class Metrics(Collector):
         self._verdicts: Counter[str] = Counter()
         self._verifications: Counter[str] = Counter()
         self._lag = Histogram(SECONDS)
-        self._queue = Histogram(SECONDS)
         self._duration = Histogram(SECONDS)
         self._batch = Histogram(BATCH)
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -62,16 +61,14 @@ class Metrics(Collector):
         """One event was answered: new, a repeat, or in conflict."""
         self._events["conflict" if publication.conflict else "duplicate" if publication.duplicate else "new"] += 1
 
-    def attempt(self, attempt: Attempt, verdict: Verdict | None, *, lag_ms: int | None = None, queue_ms: int | None = None) -> None:
-        """One request ended. lag_ms: from acceptance to receipt. queue_ms: from due to the request's beginning."""
+    def attempt(self, attempt: Attempt, verdict: Verdict | None, *, lag_ms: int | None = None) -> None:
+        """One request ended. lag_ms: from the event's time to its receipt."""
         self._attempts[attempt.kind, result_of(attempt.outcome)] += 1
         self._duration.observe(attempt.outcome.exchange.timings.total_us / 1e6)
         if verdict is not None:
             self._verdicts["delivered" if isinstance(verdict, Delivered) else "retry" if isinstance(verdict, RetryAt) else verdict.why] += 1
         if lag_ms is not None:
             self._lag.observe(lag_ms / 1000)
-        if queue_ms is not None:
-            self._queue.observe(queue_ms / 1000)
 
     def verification(self, attempt: Attempt) -> None:
         """One handshake ended."""
@@ -95,8 +92,9 @@ class Metrics(Collector):
         yield _counter("gridhook_attempts", "Requests made, by kind and result", ("kind", "result"), dict(self._attempts))
         yield _counter("gridhook_verdicts", "What followed from attempts at deliveries", ("verdict",), _by_one(self._verdicts))
         yield _counter("gridhook_verifications", "Handshakes, by what the echo was worth", ("echo",), _by_one(self._verifications))
-        yield self._lag.family("gridhook_publish_to_receipt_seconds", "From an event's acceptance to its receipt")
-        yield self._queue.family("gridhook_queue_wait_seconds", "From a delivery's due time to the beginning of its request")
+        yield self._lag.family(
+            "gridhook_publish_to_receipt_seconds", "From an event's time to its receipt, when the first attempt brought it"
+        )
         yield self._duration.family("gridhook_attempt_seconds", "Length of requests")
         yield self._batch.family("gridhook_write_batch_size", "Writes that shared one transaction")
         for name, (doc, value) in self._gauges.items():

@@ -49,6 +49,8 @@ CREATE TABLE webhooks (
 ) STRICT, WITHOUT ROWID;
 -- for: webhook_page, webhook_total
 CREATE INDEX webhooks_newest ON webhooks (account_id, created_at, id) WHERE deleted_at IS NULL;
+-- for: unproven
+CREATE INDEX webhooks_owed ON webhooks (account_id, id) WHERE challenge_id IS NOT NULL AND verified_at IS NULL AND deleted_at IS NULL;
 
 CREATE TABLE webhook_credentials (
   account_id TEXT NOT NULL,
