@@ -1,18 +1,20 @@
 """Inside the universe: a caller is told to POST to every case, and everything that moved is written down as JSON.
 
-    python -m tests.ssrf.attack transport|road [--sabotaged]
+    python -m tests.ssrf.attack transport|road|api [--sabotaged]
 
-road: a whole gridhook makes a handshake with every URL, then deliveries. --sabotaged: the address rule is `ipaddress.is_global`, as
-in many a recipe; the check must notice. Exits with 77 and a reason on stderr when no namespace can be made here.
+road: a whole gridhook makes a handshake with every URL, then deliveries. api: webhooks are asked for over HTTP.
+--sabotaged: the address rule is `ipaddress.is_global`, as in many a recipe; the check must notice.
+Exits with 77 and a reason on stderr when no namespace can be made here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
@@ -20,25 +22,18 @@ from unittest import mock
 from gridhook.config import Settings
 from gridhook.errors import Invalid
 from gridhook.rules.addresses import Address, AddressPolicy, Refusal, parse_url
+from gridhook.telemetry import Log
+from tests.web.world import World, running
 
 from .callers import BareTransport, Caller, WholeRoad
-from .corpus import Case, every_case
+from .corpus import Case, Shot, shots
+from .registration import register
 from .universe import NAMESERVER, Impossible, Watch, enter, use_nameserver
-from .world import Answers, Everyone, NameServer, certificate_for
+from .world import Everyone, NameServer, certificate_for
 
 IMPOSSIBLE = 77
 PLAIN_PORTS = {80}
 TLS_PORTS = {443, 3000, 4443, 8443, 65535}
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """One URL to try. Addresses of the corpus are tried as a literal and as what a name resolves to."""
-
-    case: Case
-    way: str  # url, literal, named
-    url: str
-    answers: Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +51,6 @@ class Seen:
     verified: bool | None
     packets: list[tuple[str, str, int]]
     hits: list[dict[str, object]]
-
-
-def shots() -> list[Shot]:
-    found = []
-    for case in every_case():
-        if case.ip is None:
-            found.append(Shot(case, "url", case.url, case.answers))
-        else:
-            host = f"[{case.ip}]" if case.ip.version == 6 else str(case.ip)
-            found.append(Shot(case, "literal", f"http://{host}/hook", ()))
-            found.append(Shot(case, "named", f"https://{case.id.lower()}.example.com/hook", ((case.ip,),)))
-    return found
 
 
 def is_global(ip: Address, policy: AddressPolicy, host: str | None = None) -> Refusal | None:
@@ -103,6 +86,34 @@ async def attack(directory: Path, whole_road: bool) -> list[Seen]:
         await caller.close()
     await everyone.left_alone()
     return seen
+
+
+async def ask(directory: Path) -> list[dict[str, object]]:
+    """Every URL is asked for over the API, by a caller at 127.0.0.1 whose own packets are left out."""
+    context, ca_file = certificate_for(_hosts(shots()), directory)
+    names, everyone, watch = NameServer(), Everyone(), Watch()
+    await names.start()
+    await everyone.start(PLAIN_PORTS, TLS_PORTS, context)
+    answered = []
+    async with AsyncExitStack() as stack:
+        worlds: dict[str, World] = {}
+        for shot in shots():
+            names.knows(_host(shot), shot.answers)
+            everyone.response = shot.case.response
+            key = json.dumps(dict(shot.case.policy))
+            if key not in worlds:
+                settings = _settings(shot.case, ca_file)
+                changes = {name: getattr(settings, name) for name in ("ca_file", "refuse_networks", "nat64_prefixes")}
+                running_world = running(directory / str(len(worlds)), Log(io.BytesIO()), allow_networks=(), **changes)
+                worlds[key] = await stack.enter_async_context(running_world)
+            world = worlds[key]
+            watch.since_last_look()
+            one = await register(world, shot)
+            ours = ("tcp", *world.server.address)
+            moved = [(packet.kind, str(packet.address), packet.port) for packet in sorted(watch.since_last_look(), key=str)]
+            answered.append({**one, "packets": [packet for packet in moved if packet != ours]})
+    await everyone.left_alone()
+    return answered
 
 
 def _settings(case: Case, ca_file: str) -> Settings:
@@ -145,8 +156,11 @@ def main() -> int:
             if "--sabotaged" in sys.argv:
                 for module in ("gridhook.transport.guard", "gridhook.rules.urls"):
                     sabotage.enter_context(mock.patch(f"{module}.refusal", is_global))
-            seen = asyncio.run(attack(Path(name), whole_road="road" in sys.argv))
-    json.dump([asdict(one) for one in seen], sys.stdout)
+            if "api" in sys.argv:
+                seen = asyncio.run(ask(Path(name)))
+            else:
+                seen = [asdict(one) for one in asyncio.run(attack(Path(name), whole_road="road" in sys.argv))]
+    json.dump(seen, sys.stdout)
     return 0
 
 

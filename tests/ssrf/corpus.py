@@ -13,6 +13,9 @@ from typing import Any
 CORPUS = Path(__file__).parent.parent / "rules" / "ssrf_cases.json"
 EXAMPLE = ip_address("93.184.216.34")
 
+Answers = tuple[tuple[IPv4Address | IPv6Address, ...], ...]
+"""What DNS says at the n-th lookup; the last one repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -31,7 +34,7 @@ class Case:
     why: str
     ip: IPv4Address | IPv6Address | None = None
     url: str = ""
-    answers: tuple[tuple[IPv4Address | IPv6Address, ...], ...] = ()
+    answers: Answers = ()
     policy: Mapping[str, Any] = field(default_factory=dict)
     response: tuple[int, str] | None = None
     handshake: str = ""
@@ -73,6 +76,28 @@ def trusted_but_private() -> list[Case]:
 def every_case() -> list[Case]:
     """What is tried in the universe: the corpus, and what only a run of the whole can show."""
     return [*cases(), *trusted_but_private(), flipping()]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One URL to try. Addresses of the corpus are tried as a literal and as what a name resolves to."""
+
+    case: Case
+    way: str  # url, literal, named
+    url: str
+    answers: Answers
+
+
+def shots() -> list[Shot]:
+    found = []
+    for case in every_case():
+        if case.ip is None:
+            found.append(Shot(case, "url", case.url, case.answers))
+        else:
+            host = f"[{case.ip}]" if case.ip.version == 6 else str(case.ip)
+            found.append(Shot(case, "literal", f"http://{host}/hook", ()))
+            found.append(Shot(case, "named", f"https://{case.id.lower()}.example.com/hook", ((case.ip,),)))
+    return found
 
 
 def ip_cases() -> list[Case]:

@@ -13,7 +13,8 @@ import pytest
 
 from tests.ssrf.attack import IMPOSSIBLE
 from tests.ssrf.check import violations
-from tests.ssrf.corpus import every_case
+from tests.ssrf.corpus import every_case, shots
+from tests.ssrf.registration import faults
 
 ROOT = Path(__file__).parent.parent.parent
 EVERY = every_case()
@@ -56,6 +57,18 @@ def test_handshakes_and_deliveries_of_webhooks_that_were_let_in_reach_no_refused
     assert len(handshakes) == 355
     assert {one["id"] for one in handshakes if one["outcome"] == "not_sent"} == {"S411", "S413"}
     assert {one["id"] for one in handshakes if one["verified"]} >= {"S411", "S413", "S414", "S415", "S416"}
+
+
+def test_the_api_takes_every_url_that_is_fine_and_refuses_the_others_without_a_packet():
+    answered = run("api")
+    assert faults(answered, shots()) == []
+    assert [one["status"] for one in answered].count(201) == 355 - 280
+
+
+def test_the_check_notices_an_api_that_asks_is_global():
+    found = faults(run("api", "--sabotaged"), shots())
+    assert "S362 url: tcp packet to 64:ff9b::a9fe:a9fe port 443" in found
+    assert len([line for line in found if "answered 201" in line]) > 40
 
 
 @pytest.mark.parametrize("caller", ["transport", "road"])

@@ -7,7 +7,7 @@ import datetime
 import ssl
 from collections import Counter
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
 
@@ -21,9 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from .corpus import Answers
 from .universe import NAMESERVER
-
-Answers = tuple[tuple[IPv4Address | IPv6Address, ...], ...]
 
 
 @dataclass
