@@ -77,7 +77,9 @@ class Service:
             raise Forbidden(f"publisher key {found.id} may publish for account {found.account_id} only")
         return found
 
-    async def publish(self, account_id: str, drafts: Sequence[Draft | GridhookError]) -> list[Publication | GridhookError]:
+    async def publish(
+        self, account_id: str, drafts: Sequence[Draft | GridhookError], *, request_id: str | None = None
+    ) -> list[Publication | GridhookError]:
         """Accept what is good: one answer per element, in order, after the commit. What it answers with a `Publication` without
         `conflict` is never lost. Raises `NotFound` for an unknown account and `Unavailable` when nothing can be kept now."""
         await self.account(account_id)
@@ -96,7 +98,7 @@ class Service:
             else:
                 answers.append(accepted)
         if events:
-            published = await self._commit(events)
+            published = await self._commit(events, request_id)
             for place, result in zip(places, published.results, strict=True):
                 answers[place] = result
         return answers
@@ -117,7 +119,7 @@ class Service:
         except GridhookError as refusal:
             return refusal
 
-    async def _commit(self, events: list[NewEvent]) -> Published:
+    async def _commit(self, events: list[NewEvent], request_id: str | None) -> Published:
         engine = self.engine
         published = await self.store.publish(
             events, lease_ms=self.settings.lease_ms, now=self.clock.now(), reserve=engine.reserve, give_back=engine.give_back
@@ -125,7 +127,7 @@ class Service:
         self.engine.take(published.claims)
         self.engine.announce(published.queued)
         for event, result in zip(events, published.results, strict=True):
-            self.log.event_accepted(event, result)
+            self.log.event_accepted(event, result, request_id=request_id)
             self.metrics.accepted(result)
         return published
 
@@ -169,8 +171,8 @@ class Service:
         if found is None:
             rows = await self.store.secrets(account_id)
             found = [self.vault.open(row.sealed, contexts.account_secret(account_id, row.id)) for row in rows]
-            if found:
-                self._secrets.put(account_id, found)
+            # Unknown accounts too, so that the time of an answer does not tell them from known ones.
+            self._secrets.put(account_id, found)
         return found
 
     async def create_publisher_key(self, name: str, account_id: str | None = None) -> Issued:

@@ -66,7 +66,7 @@ class Publishing:
             return await self._batch(account_id, body, request_id)
         body = await read_body(receive, headers, self._single_limit)
         draft = read_event(strict_json.parse(body), plain=form is Form.PLAIN)
-        (answer,) = await self._service.publish(account_id, (draft,))
+        (answer,) = await self._service.publish(account_id, (draft,), request_id=request_id)
         if isinstance(answer, GridhookError):
             raise answer
         if answer.conflict:
@@ -76,7 +76,7 @@ class Publishing:
     async def _batch(self, account_id: str, body: bytes, request_id: str) -> Reply:
         """Each element is judged alone, and the good ones are kept: 202 when any was, else 409 or 422 with the same results."""
         drafts = [_draft(element) for element in strict_json.parse_batch(body, max_elements=self._batch_events)]
-        answers = await self._service.publish(account_id, drafts) if drafts else []
+        answers = await self._service.publish(account_id, drafts, request_id=request_id) if drafts else []
         results = [_result(index, answer) for index, answer in enumerate(answers)]
         accepted = sum(result["status"] == 202 for result in results)
         summary: dict[str, object] = {"accepted": accepted, "refused": len(results) - accepted, "results": results}
