@@ -62,11 +62,13 @@ ORDER BY c.created_at DESC, c.id DESC
 LIMIT 1
 
 -- name: due
--- The due rows of one lane, oldest first, in one value: every row that SQLite hands over costs a turn at Python's lock.
+-- The due rows of one lane, oldest first, in one row: every row that SQLite hands over costs a turn at Python's lock.
+-- Small columns as JSON; the payloads joined, to be cut apart by their lengths: as hex in the JSON a row cost 18 us, so 6.
 -- One writer at a time, so SQLite needs no SKIP LOCKED here.
-SELECT json_group_array(json_array(id, hex(lease), lease_started_at, attempts, expires_at, event_id, type, time_at, hex(payload)) ORDER BY due_at)
+SELECT json_group_array(json_array(id, hex(lease), lease_started_at, attempts, expires_at, event_id, type, time_at, length(payload))),
+  CAST(group_concat(payload, '') AS BLOB)
 FROM (
-  SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id AS event_id, e.type, e.time_at, e.payload, d.due_at
+  SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id AS event_id, e.type, e.time_at, e.payload
   FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
   WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
   ORDER BY d.due_at

@@ -81,11 +81,13 @@ class SqliteConnection:
         return ours
 
     def due(self, account_id: str, webhook_id: str, now: int, limit: int) -> list[Row]:
-        ((found,),) = self.rows("due", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit)
-        return [
-            (id, bytes.fromhex(lease) or None, started_at, attempts, expires_at, event_id, type, time_at, bytes.fromhex(payload))
-            for id, lease, started_at, attempts, expires_at, event_id, type, time_at, payload in json.loads(found)
-        ]
+        ((found, payloads),) = self.rows("due", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit)
+        rows: list[Row] = []
+        end = 0
+        for id, lease, started_at, attempts, expires_at, event_id, type, time_at, length in json.loads(found):
+            start, end = end, end + length
+            rows.append((id, bytes.fromhex(lease) or None, started_at, attempts, expires_at, event_id, type, time_at, payloads[start:end]))
+        return rows
 
     def _batch(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Runs the statement for all rows in a few steps, each for a power of two of them: apsw lets go of Python's lock for each
