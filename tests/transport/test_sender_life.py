@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from gridhook.config import Settings
 from gridhook.errors import Misconfigured
 from gridhook.model import Answered, Outcome, Phase, Reason, Unreachable
-from gridhook.transport import Outgoing, Transport, open_transport
+from gridhook.transport import Limits, Outgoing, Transport, open_transport
 from gridhook.transport.sender import Sender
+from gridhook.transport.transfer import Transfer
 from tests.transport.conftest import SHORT, Send
 from tests.transport.hostile import Hostile, Peer, hostile, keeps_alive, sends_then
 
@@ -171,6 +172,64 @@ async def test_a_sender_that_dies_of_a_defect_answers_everyone_and_is_seen_to_be
     assert not transport.is_alive()
     await transport.close()
     assert "NoneType" in capfd.readouterr().err
+
+
+async def test_a_defect_in_reading_one_answer_costs_that_request_its_outcome_and_nobody_else_anything(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Good answers and requests that end at their deadline alike: each of the two roads to the end of a request."""
+    read = Transfer.outcome
+
+    def fails_for_some(self: Transfer, code: int, text: str, now: float) -> Outcome:
+        if self.url.endswith("/defect"):
+            raise KeyError("defect of ours")
+        return read(self, code, text, now)
+
+    monkeypatch.setattr(Transfer, "outcome", fails_for_some)
+
+    def behave(peer: Peer) -> None:
+        while request := peer.request():
+            if b"x-hang" in request.lower():
+                peer.hang()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def sent(url: str, *headers: tuple[str, str], limits: Limits = PATIENT) -> asyncio.Future[Outcome]:
+        return asyncio.ensure_future(transport.send(Outgoing(transport.parse(url), headers, b"{}", limits)))
+
+    with hostile(behave) as server:
+        for _ in range(3):  # a handle that was thrown away is missed by nobody
+            bad = [sent(server.url("/defect")), sent(server.url("/defect"), ("X-Hang", "1"), limits=SHORT)]
+            fine = [sent(server.url("/fine")) for _ in range(3)]
+            async with asyncio.timeout(GENEROUS):
+                for outcome in await asyncio.gather(*bad):
+                    assert isinstance(outcome, Unreachable)
+                    assert outcome.reason is Reason.INTERNAL
+                    assert "may have been received" in outcome.detail
+                assert all(isinstance(outcome, Answered) for outcome in await asyncio.gather(*fine))
+    assert transport.is_alive()
+    assert "defect of ours" in capfd.readouterr().err
+
+
+async def test_a_sender_that_dies_at_one_answer_tells_that_request_too(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What not even the one request's own guard holds back: here, an exception that is not to be caught."""
+
+    def interrupts(self: Transfer, code: int, text: str, now: float) -> Outcome:
+        monkeypatch.undo()
+        raise GeneratorExit
+
+    with hostile(keeps_alive()) as server, hostile(sends_then(then=Peer.hang)) as silent:
+        waiting = asyncio.ensure_future(transport.send(Outgoing(transport.parse(silent.url()), (), b"{}", PATIENT)))
+        async with asyncio.timeout(GENEROUS):
+            await heard(silent, 1)
+            monkeypatch.setattr(Transfer, "outcome", interrupts)
+            outcomes = await asyncio.gather(waiting, transport.send(Outgoing(transport.parse(server.url()), (), b"{}", PATIENT)))
+    for outcome in outcomes:
+        assert isinstance(outcome, Unreachable)
+        assert outcome.reason is Reason.INTERNAL
+    assert not transport.is_alive()
+    assert "GeneratorExit" in capfd.readouterr().err
 
 
 async def test_more_requests_than_places_wait_and_are_all_sent(settings: Settings) -> None:

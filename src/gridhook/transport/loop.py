@@ -203,16 +203,16 @@ class SendLoop:
     # ---------------------------------------------------------- one transfer
 
     def _take_up(self, job: Job, now: float) -> None:
-        limits = job.outgoing.limits
-        if now >= job.submitted + min(limits.total_seconds, limits.connect_seconds):
-            self._ended.append((job, unsent(job, Reason.CONNECT_TIMEOUT, "no time was left to connect", now)))
-            return
-        if len(job.addresses) > 1:
-            good = self._last_good.get(job.outgoing.target.authority)
-            if good in job.addresses and good != job.addresses[0]:
-                # The pool's warm connections are there.
-                job.addresses = (good, *(a for a in job.addresses if a != good))
         try:
+            limits = job.outgoing.limits
+            if now >= job.submitted + min(limits.total_seconds, limits.connect_seconds):
+                self._ended.append((job, unsent(job, Reason.CONNECT_TIMEOUT, "no time was left to connect", now)))
+                return
+            if len(job.addresses) > 1:
+                good = self._last_good.get(job.outgoing.target.authority)
+                if good in job.addresses and good != job.addresses[0]:
+                    # The pool's warm connections are there.
+                    job.addresses = (good, *(a for a in job.addresses if a != good))
             transfer = self._handle_for(job)
         except Exception:
             traceback.print_exc()
@@ -273,10 +273,23 @@ class SendLoop:
 
     def _finish(self, transfer: Transfer, code: int, text: str) -> None:
         self._multi.remove_handle(transfer.curl)
-        self._active.discard(transfer)
         job = transfer.job
         assert job is not None
+        self._active.discard(transfer)
         now = time.monotonic()
+        try:
+            self._conclude(transfer, job, code, text, now)
+        except BaseException as defect:
+            # Of this request only, most likely: the others live on. Whatever it is, this one's caller must not wait for ever.
+            detail = "what came of the request could not be read, by a defect of ours; it may have been received"
+            self._ended.append((job, unsent(job, Reason.INTERNAL, detail, now, Phase.HEADERS)))
+            transfer.curl.close()
+            self._made -= 1
+            if not isinstance(defect, Exception):
+                raise
+            traceback.print_exc()
+
+    def _conclude(self, transfer: Transfer, job: Job, code: int, text: str, now: float) -> None:
         if code:
             next_address = transfer.may_try_next(code)
             if (next_address or transfer.stale_again) and now < transfer.total_deadline:
@@ -290,10 +303,11 @@ class SendLoop:
         if transfer.handshake is not None:
             while len(self._versions) > REMEMBERED:
                 del self._versions[next(iter(self._versions))]
-        self._ended.append((job, transfer.outcome(code, text, now)))
+        outcome = transfer.outcome(code, text, now)
         transfer.release()
         key = transfer.url if transfer.identity is None else f"{transfer.identity} {transfer.url}"
         self._free.setdefault(key, []).append(transfer)
+        self._ended.append((job, outcome))
 
     def _sweep(self, now: float) -> None:
         """End what is over its deadline. A look at all (never more than there are slots) is cheaper than a heap, which would keep
@@ -314,8 +328,9 @@ class SendLoop:
     def _drop_overdue(self, now: float) -> None:
         """What waits for a place waits on its own clock."""
         for _ in range(len(self._inbox)):
+            overdue = now >= self._inbox[0].submitted + self._inbox[0].outgoing.limits.connect_seconds
             job = self._inbox.popleft()
-            if now >= job.submitted + job.outgoing.limits.connect_seconds:
+            if overdue:
                 self._ended.append((job, unsent(job, Reason.CONNECT_TIMEOUT, "no free place to send from within the connect limit", now)))
             else:
                 self._inbox.append(job)
