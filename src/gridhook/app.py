@@ -7,6 +7,7 @@ import fcntl
 import gc
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -67,9 +68,9 @@ class Gridhook:
         await self.engine.resume(alone=alone)
         self.engine.start()
 
-    async def close(self) -> None:
-        """Finish or hand back what is in flight, then close the database. Nothing accepted is lost by it."""
-        await self.engine.close()
+    async def close(self, seconds: float | None = None) -> None:
+        """Finish what is in flight within `seconds` (else GRIDHOOK_DRAIN_SECONDS), hand the rest back, close the database."""
+        await self.engine.close(self.settings.drain_seconds if seconds is None else seconds)
         await self.store.close()
         if self._lock is not None:
             os.close(self._lock)
@@ -143,6 +144,7 @@ async def serve(settings: Settings) -> None:
     bridge_stdlib(gridhook.log, settings.log_level)
     # Before the first await: a stop requested while we start must not be forgotten.
     stop = asyncio.Event()
+    deadline = 0.0
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -160,11 +162,12 @@ async def serve(settings: Settings) -> None:
         )
         broken = await _stopped_or_broken(stop, gridhook.engine)
         gridhook.log.info("stopping", in_flight=gridhook.engine.dispatcher.in_flight)
+        deadline = time.monotonic() + settings.drain_seconds
         server.stop_accepting()
         gridhook.engine.dispatcher.stop_claiming()
         await server.wait_closed(settings.drain_seconds)
         gridhook.log.info("stopped" if not broken else "ended by a defect; what was accepted is safe, start again")
     finally:
-        await gridhook.close()
+        await gridhook.close(max(0.0, deadline - time.monotonic()))
     if broken:
         raise Unavailable("a part of this process died of a defect (see the log); start it again: nothing that was accepted is lost")

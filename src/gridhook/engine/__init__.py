@@ -17,6 +17,7 @@ from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
 
+LAST_SECONDS = 2.0  # for the records of what was cut short at the end
 OWED_HANDSHAKES = 10_000  # taken up at a start
 
 
@@ -93,19 +94,23 @@ class Engine:
         if not task.cancelled() and task.exception() is not None:
             self._log.error(f"the {task.get_name()} died of a defect; /readyz is red and this process ends", error=repr(task.exception()))
 
-    async def close(self) -> None:
-        """Stop claiming, finish what is in flight within the deadline, hand the rest back uncounted."""
+    async def close(self, seconds: float) -> None:
+        """Stop claiming, finish what is in flight within `seconds`, hand the rest back uncounted."""
         self.dispatcher.stop_claiming()
         dispatcher = self._tasks.get("dispatcher")
         if dispatcher is not None:
             await asyncio.gather(dispatcher, return_exceptions=True)
         await self.verifier.close()
-        finished = await self.dispatcher.wait_idle(self._settings.drain_seconds)
+        finished = await self.dispatcher.wait_idle(seconds)
         # What still runs ends `interrupted`, is recorded, and goes back to the queue with its number.
         await self._transport.close()
         if not finished:
-            await self.dispatcher.wait_idle(5.0)
-        await self.dispatcher.recorder.drain()
+            await self.dispatcher.wait_idle(LAST_SECONDS)
+        try:
+            await asyncio.wait_for(self.dispatcher.recorder.drain(), LAST_SECONDS)
+        except TimeoutError:
+            waiting = self.dispatcher.recorder.waiting
+            self._log.error("the database is away: finished attempts are not written, and will be made again", attempts=waiting)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -7,17 +7,19 @@ import contextlib
 import heapq
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
 from gridhook.engine.recorder import Recorder
-from gridhook.engine.slots import Slots
+from gridhook.engine.slots import CLAIM_SECONDS, Slots
 from gridhook.errors import GridhookError
 from gridhook.model import Answered, Claim, Finished, GaveUp, Instant, RetryAt
 from gridhook.store.promises import Store, Want
 from gridhook.telemetry import Log, Metrics
 
 LANES_PER_CLAIM = 64  # lanes asked about in one transaction
+LANES_PER_ROUND = 500  # waiting lanes that are asked whether they have a free slot, between two naps
 LANES_PER_LOOK = 1000  # lanes read per look at the database
 HELD_BY_OTHERS_MS = 50
 UNRECORDED_LIMIT = 4096  # finished attempts that may wait for the disk before nothing more is sent
@@ -152,16 +154,7 @@ class Dispatcher:
                 self._waiting_lanes[lane] = None
         if not self._may_send():
             return False
-        wants: list[Want] = []
-        for lane in list(self._waiting_lanes):
-            if len(wants) == LANES_PER_CLAIM:
-                break
-            count = self._slots.take_many(*lane)
-            if count:
-                # To the end of the line: a lane that was served waits until the others were.
-                del self._waiting_lanes[lane]
-                self._due.pop(lane, None)
-                wants.append(Want(*lane, count))
+        wants = self._wants()
         if not wants:
             return False
         try:
@@ -180,6 +173,22 @@ class Dispatcher:
         self.take(claimed.claims)
         return True
 
+    def _wants(self) -> list[Want]:
+        """Slots for lanes that wait, in turn: the line moves on, whether they got any or not."""
+        wants: list[Want] = []
+        now = time.monotonic()
+        for lane in list(islice(self._waiting_lanes, LANES_PER_ROUND)):
+            del self._waiting_lanes[lane]
+            count = self._slots.take_many(*lane, now)
+            if count:
+                self._due.pop(lane, None)
+                wants.append(Want(*lane, count))
+                if len(wants) == LANES_PER_CLAIM:
+                    break
+            else:
+                self._waiting_lanes[lane] = None
+        return wants
+
     def _return_unused(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         used: dict[str, int] = {}
         for claim in claims:
@@ -194,6 +203,8 @@ class Dispatcher:
         until_due = (self._heap[0][0] - now) / 1000 if self._heap else self._settings.poll_seconds
         until_look = self._next_look - time.monotonic()
         seconds = max(0.0, min(until_due, until_look, self._settings.poll_seconds))
+        if self._waiting_lanes:
+            seconds = min(seconds, CLAIM_SECONDS)  # the next part of the line, or a lane that waited for more slots
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()

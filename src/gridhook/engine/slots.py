@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 FIRST_LIMIT = 16  # slots of a lane that has not answered yet
 SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
+CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
 REMEMBERED_LANES = 50_000
 
 
@@ -15,6 +16,7 @@ class _Lane:
     limit: int
     answers: bool = False  # the last request was answered in good time
     in_flight: int = 0
+    asked_at: float = 0.0  # when slots were last taken for a claim, monotonic
     suspect: int = 0  # of these, taken while the lane did not answer
 
 
@@ -47,13 +49,19 @@ class Slots:
         with self._lock:
             return self._take(account_id, webhook_id, wanted, 1)
 
-    def take_many(self, account_id: str, webhook_id: str) -> int:
-        """Take all free slots of a lane, once half of them are free: a claim costs a transaction, whether for one delivery or for
-        thirty, and while one half is on the wire the other can be claimed."""
+    def take_many(self, account_id: str, webhook_id: str, now: float) -> int:
+        """Take all free slots of a lane, for a claim. now: monotonic seconds.
+
+        A claim costs a transaction, whether for one delivery or for thirty: it waits until half of the slots are free, so that one
+        half can be claimed while the other is on the wire, but never longer than a moment.
+        """
         with self._lock:
-            lane = self._lanes.get(webhook_id)
-            least = 1 if lane is None else max(1, lane.limit // 2)
-            return self._take(account_id, webhook_id, self.webhook, least)
+            lane = self._lanes.get(webhook_id) or self._new_lane(webhook_id)
+            least = 1 if now - lane.asked_at >= CLAIM_SECONDS else max(1, lane.limit // 2)
+            taken = self._take(account_id, webhook_id, self.webhook, least)
+            if taken:
+                lane.asked_at = now
+            return taken
 
     def _take(self, account_id: str, webhook_id: str, wanted: int, least: int) -> int:
         if not self.accepting:

@@ -6,6 +6,7 @@ import asyncio
 import secrets as chance
 from collections.abc import Callable
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from gridhook.config import Settings
 from gridhook.errors import Invalid, NotFound, Unavailable
@@ -20,7 +21,8 @@ from gridhook.transport.wire import Limits, Outgoing, Transport
 # AccessGrid webhook guide, "Tight timeouts". Two clocks: the second starts when the connection stands.
 LIMITS = Limits(connect_seconds=2.0, read_seconds=3.0, total_seconds=5.0, body_kept_bytes=64 * 1024)
 
-AT_ONCE = 64  # handshakes in flight; they have slots of their own, so that deliveries can neither delay nor be delayed
+AT_ONCE = 64  # handshakes in flight; they have places of their own, so that deliveries can neither delay nor be delayed
+AT_ONCE_PER_ACCOUNT = 8  # of these, so that one account's many dead URLs do not keep another's from being proven
 
 Verified: TypeAlias = Callable[[str, str], None]
 """(account_id, webhook_id): what is to happen once a webhook became verified."""
@@ -36,6 +38,8 @@ class Verifier:
         self._verified = verified
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
+        # Kept only while handshakes of the account wait or run: each of their tasks holds a reference.
+        self._accounts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def start(self, account_id: str, webhook_id: str) -> None:
         """Make a handshake, by itself; its result is in the log and in the webhook's status."""
@@ -44,7 +48,10 @@ class Verifier:
         task.add_done_callback(self._running.discard)
 
     async def _run(self, account_id: str, webhook_id: str) -> None:
-        async with self._places:
+        own = self._accounts.get(account_id)
+        if own is None:
+            own = self._accounts[account_id] = asyncio.Semaphore(AT_ONCE_PER_ACCOUNT)
+        async with own, self._places:
             try:
                 await self.verify(account_id, webhook_id)
             except NotFound:
