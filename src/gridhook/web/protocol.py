@@ -11,12 +11,15 @@ import secrets
 import sys
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 import httptools
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application, ASGISendEvent
 
 from gridhook.web.problems import problem
 
@@ -58,6 +61,49 @@ class _Watched:
             self._seen, self._since = seen, now
         elif now - self._since >= limits.get(seen[0], float("inf")):
             self.refuse(408)
+
+
+class OneWrite:
+    """Sends an answer of our application: always a head with its content-length, then the whole body.
+
+    uvicorn writes head and body each by itself, and uvloop hands each to the kernel at once: two system calls, and a publisher
+    that is woken twice. In one piece it is one call, of some 5 us of the 240 that an event costs this thread.
+    """
+
+    __slots__ = ("_cycle", "_head")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._head = b""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        cycle = self._cycle
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected or cycle.response_complete:
+            return
+        if message["type"] == "http.response.start":
+            cycle.response_started = True
+            cycle.waiting_for_100_continue = False
+            headers = [*cycle.default_headers, *message["headers"]]
+            if (b"connection", b"close") in headers:
+                cycle.keep_alive = False
+            elif not cycle.keep_alive:
+                headers.append((b"connection", b"close"))
+            lines = [STATUS_LINE[message["status"]]]
+            for name, value in headers:
+                lines += name, b": ", value, b"\r\n"
+            lines.append(b"\r\n")
+            self._head = b"".join(lines)
+            if self._head.count(b"\n") != len(headers) + 2 or self._head.count(b"\r") != len(headers) + 2:
+                raise RuntimeError("a header holds a line break")
+        elif message["type"] == "http.response.body":
+            cycle.transport.write(self._head + message["body"] if cycle.scope["method"] != "HEAD" else self._head)
+            cycle.response_complete = True
+            cycle.message_event.set()
+            if not cycle.keep_alive:
+                cycle.transport.close()
+            cycle.on_response()
 
 
 class Protocol(_Watched, HttpToolsProtocol):
@@ -109,6 +155,10 @@ class Protocol(_Watched, HttpToolsProtocol):
             self._handing_over = True
             return
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.send = OneWrite(cycle).send  # type: ignore[method-assign]  # uvicorn makes the cycle itself, and has no other way in
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         if not self._handing_over:
