@@ -25,6 +25,7 @@ import pycurl
 
 from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.transport import faults
+from gridhook.transport.floods import LONG_TURN, LOOK_SECONDS, is_flood
 from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 
 Ended = tuple[Job, Outcome]
@@ -67,6 +68,7 @@ class SendLoop:
         self._dead = False
         self._timer_at: float | None = None  # when libcurl wants to be called
         self._sweep_at = float("inf")  # when the next deadline is to be looked at
+        self._look_at = 0.0  # when floods are to be looked for
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._epoll = select.epoll()
@@ -118,6 +120,7 @@ class SendLoop:
     def _serve(self) -> None:
         multi = self._multi
         serving = self._serving
+        began = time.monotonic()
         for fd, mask in self._epoll.poll(0.0, EVENTS_PER_TURN):
             if fd in self._parked:
                 # A kept-alive connection that its peer closed, or spoke on unasked: libcurl finds out when it wants to use it.
@@ -138,6 +141,8 @@ class SendLoop:
                 actions |= pycurl.CSELECT_OUT
             multi.socket_action(fd, actions)
             serving.spoke = False
+            if time.monotonic() - began > LONG_TURN:
+                break  # whatever is ready stays ready
         now = time.monotonic()
         inbox = self._inbox
         while inbox and len(self._active) < self._max_active:
@@ -146,11 +151,25 @@ class SendLoop:
             self._timer_at = None
             multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
+        if now - began > LONG_TURN:
+            self._end_floods(now, now)
+        elif now >= self._look_at:
+            self._end_floods(now, now - LOOK_SECONDS)
         if now >= self._sweep_at:
             self._sweep(now)
         if self._ended:
             ended, self._ended = self._ended, []
             self._hand_back(ended)
+
+    def _end_floods(self, now: float, begun_before: float) -> None:
+        self._look_at = now + LOOK_SECONDS
+        for transfer in list(self._active):
+            if transfer.began > begun_before:
+                continue
+            fd = transfer.curl.getinfo(pycurl.ACTIVESOCKET)
+            if fd in self._spoke and is_flood(transfer, fd):
+                transfer.fault = faults.FLOOD
+                self._finish(transfer, faults.DEADLINE, "")
 
     def _set_alarm(self) -> None:
         due = self._sweep_at if self._timer_at is None else min(self._sweep_at, self._timer_at)

@@ -118,6 +118,7 @@ class Transfer:
         self.prereqs = 0
         self.opened = 0
         self.opened_before = 0
+        self.taken_before: int | None = None  # what its connection had brought when a flood was first looked for
         self.stale_again = False
         self.lines: list[bytes] = []
         self.header_bytes = 0
