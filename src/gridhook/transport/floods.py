@@ -5,13 +5,7 @@ Without it, a few of them keep the event loop busy until their deadline: nothing
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
-import struct
-import sys
-import termios
-
+from gridhook.transport.kernel import received_bytes, unread_bytes
 from gridhook.transport.transfer import Transfer
 
 LONG_TURN = 0.02  # seconds after which a turn leaves the rest for the next, and looks for who took them
@@ -31,10 +25,6 @@ def is_flood(transfer: Transfer, fd: int) -> bool:
 def _taken(fd: int) -> int:
     """Bytes that came on a connection, less those that nobody has read yet: an answer in the kernel's buffer is still to be heard."""
     try:
-        unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
-        with socket.socket(fileno=os.dup(fd)) as same:
-            info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)
+        return max(0, received_bytes(fd) - unread_bytes(fd))
     except OSError:
         return 0
-    received: int = struct.unpack_from("=Q", info, 128)[0] if len(info) >= 136 else 0  # tcpi_bytes_received of linux/tcp.h
-    return max(0, received - unread)

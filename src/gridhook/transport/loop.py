@@ -7,13 +7,7 @@ There is no thread: each of libcurl's callbacks would have to wait for the inter
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import select
-import socket
-import struct
-import sys
-import termios
 import time
 import traceback
 from collections import deque
@@ -26,6 +20,7 @@ import pycurl
 from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.transport import faults
 from gridhook.transport.floods import LONG_TURN, LOOK_SECONDS, is_flood
+from gridhook.transport.kernel import peer_spoke_last, unread_bytes
 from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 
 Ended = tuple[Job, Outcome]
@@ -206,14 +201,10 @@ class SendLoop:
     def _said_something(self, fd: int) -> bool:
         """Whether the peer, which has closed, had begun to answer: libcurl forgets an incomplete status line and would send again."""
         try:
-            unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
-            with socket.socket(fileno=os.dup(fd)) as same:
-                info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)
+            # libcurl may have read bytes without an event of ours, right after it wrote; the kernel knows.
+            return fd in self._spoke or unread_bytes(fd) > 0 or peer_spoke_last(fd)
         except OSError:
-            return fd in self._spoke
-        # libcurl may have read bytes without an event of ours, right after it wrote; the kernel knows to the millisecond.
-        since_sent, since_received = struct.unpack_from("=I4xI", info, 44)  # tcpi_last_data_sent, _recv of linux/tcp.h
-        return unread > 0 or fd in self._spoke or since_received < since_sent
+            return False
 
     def _on_timer(self, timeout_ms: int) -> None:
         # 0 is "now": already in the turn that it comes from.
