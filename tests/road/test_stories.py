@@ -294,6 +294,32 @@ async def test_a_secret_that_cannot_be_opened_sends_nothing_and_says_why(story: 
     assert ids(story.receiver) == []
 
 
+async def test_a_stored_key_that_cannot_stand_in_a_header_fails_its_own_delivery_and_nobody_elses(story: Story):
+    webhook = await story.webhook()
+    vault = story.gridhook.vault
+    story.gridhook.engine.dispatcher._deliverer._vault = _Opens("two words")  # type: ignore[assignment]
+    (answer,) = await story.publish("evt-1")
+    assert answer.deliveries == 1
+    (attempt,) = await story.attempts(webhook, 1)
+    assert isinstance(attempt.outcome, Unreachable)
+    assert attempt.outcome.reason is Reason.INTERNAL
+    assert "two words" not in attempt.outcome.detail
+    story.gridhook.engine.dispatcher._deliverer._vault = vault
+    await story.publish("evt-2")
+    assert await story.received(1) == ["evt-2"]
+    assert story.gridhook.engine.slots.in_flight == 0
+
+
+class _Opens:
+    """A vault whose every secret is this text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def open(self, *_: object) -> str:
+        return self._text
+
+
 async def test_a_sender_that_died_gets_nothing_more_to_send_and_the_process_says_that_it_is_broken(story: Story, capfd: object):
     webhook = await story.webhook()
     story.gridhook.transport._sends._collect = None  # type: ignore[attr-defined]  # the defect

@@ -34,8 +34,13 @@ class Deliverer:
         return self._transport.is_alive()
 
     def attempt(self, claim: Claim, done: Callable[[Finished], None]) -> None:
-        """Make the request of a claim; `done` is called once, on the event loop, with what came of it."""
-        request = self._request(claim)
+        """Make the request of a claim; `done` is called once, on the event loop, with what came of it. Never raises: the caller
+        has others to send, and may be answering a publisher whose event is already kept."""
+        try:
+            request = self._request(claim)
+        except Exception as defect:
+            detail = f"the request could not be built by a defect of ours ({type(defect).__name__}); nothing was sent"
+            request = Unreachable(Reason.INTERNAL, detail, Phase.REQUEST)
         if isinstance(request, Unreachable):
             done(self._finish(claim, request))
         else:
