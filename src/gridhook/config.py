@@ -84,8 +84,8 @@ class Settings:
 
     # how much at once
     slots: int = _setting(1024, "requests in flight in this process, at most")
-    account_slots: int = _setting(256, "of these, one account's, at most")
-    webhook_slots: int = _setting(128, "of these, one webhook's, at most; fewer while it fails")
+    account_slots: int = _setting(512, "of these, one account's, at most")
+    webhook_slots: int = _setting(256, "of these, one webhook's, at most; a receiver that is slow or fails gets fewer")
     group_commit_events: int = _setting(500, "most writes in one transaction")
     drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight")
     poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them")

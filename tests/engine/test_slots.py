@@ -20,6 +20,14 @@ def test_a_lane_that_answers_climbs_to_its_full_limit_and_one_that_does_not_fall
     assert slots.limit("w") == 1
 
 
+def test_a_receiver_that_answers_slowly_gets_no_more_at_a_time_than_it_has():
+    slots = Slots(total=1000, account=1000, webhook=64)
+    for _ in range(50):
+        assert slots.reserve("a", "w")
+        slots.finish("a", "w", answered=True, quickly=False)
+    assert slots.limit("w") == FIRST_LIMIT
+
+
 def test_a_thousand_dead_endpoints_leave_half_of_the_process_to_those_that_answer():
     slots = Slots(total=100, account=1000, webhook=64)
     assert slots.reserve("good", "alive")

@@ -22,6 +22,7 @@ LANES_PER_CLAIM = 64  # lanes asked about in one transaction
 LANES_PER_ROUND = 500  # waiting lanes that are asked whether they have a free slot, between two naps
 LANES_PER_LOOK = 1000  # lanes read per look at the database
 HELD_BY_OTHERS_MS = 50
+QUICK_US = 1_000_000  # an answer within this says that the receiver has room for one request more
 UNRECORDED_LIMIT = 4096  # finished attempts that may wait for the disk before nothing more is sent
 
 LaneKey = tuple[str, str]  # (account_id, webhook_id)
@@ -88,8 +89,9 @@ class Dispatcher:
     def _finished(self, finished: Finished) -> None:
         claim = finished.claim
         outcome = finished.attempt.outcome
-        in_time = isinstance(outcome, Answered) and outcome.exchange.timings.total_us < self._slow_us
-        self._slots.finish(claim.account_id, claim.webhook_id, answered=in_time)
+        took_us = outcome.exchange.timings.total_us
+        in_time = isinstance(outcome, Answered) and took_us < self._slow_us
+        self._slots.finish(claim.account_id, claim.webhook_id, answered=in_time, quickly=took_us < QUICK_US)
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()

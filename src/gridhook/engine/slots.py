@@ -23,8 +23,8 @@ class _Lane:
 class Slots:
     """Counts requests in flight.
 
-    A lane (one webhook) starts with a few slots; each answer gives it one more, up to `webhook`; each request that brings none,
-    or brings it late, halves them, down to one probe. Lanes that do not answer share at most half of all slots, however many they
+    A lane (one webhook) starts with a few slots; each quick answer gives it one more, up to `webhook`; each request that brings
+    none, or brings it late, halves them, down to one probe. Lanes that do not answer share at most half of all slots, however many they
     are. So dead receivers cost a bounded part of the process, and one that answers finds room.
     """
 
@@ -89,15 +89,21 @@ class Slots:
         with self._lock:
             self._give_back(account_id, webhook_id, count)
 
-    def finish(self, account_id: str, webhook_id: str, *, answered: bool) -> None:
-        """Give one slot back and adapt the lane's limit to what came of it. answered: in good time, whatever the status."""
+    def finish(self, account_id: str, webhook_id: str, *, answered: bool, quickly: bool = True) -> None:
+        """Give one slot back and adapt the lane's limit to what came of it.
+
+        answered: in good time, whatever the status. quickly: so quickly that one request more at a time will do no harm.
+        """
         with self._lock:
             self._give_back(account_id, webhook_id, 1)
             lane = self._lanes.get(webhook_id)
             if lane is None:
                 lane = self._new_lane(webhook_id)
             lane.answers = answered
-            lane.limit = min(self.webhook, lane.limit + 1) if answered else max(1, lane.limit // 2)
+            if not answered:
+                lane.limit = max(1, lane.limit // 2)
+            elif quickly and lane.limit < self.webhook:
+                lane.limit += 1
 
     def limit(self, webhook_id: str) -> int:
         lane = self._lanes.get(webhook_id)
