@@ -37,8 +37,9 @@ class Gridhook:
         self.log = log or Log(level=settings.log_level)
         self.metrics = Metrics()
         self._lock: int | None = None
+        self._serving = False
         # The key before the database: a database sealed under a key that nobody has is of no use.
-        self.vault = Vault.load(settings, create=settings.database_kind == "sqlite")
+        self.vault = load_vault(settings)
         self.store: Store = open_store(settings, clock=clock)
         self.transport = open_transport(settings)
         self.engine = Engine(
@@ -67,6 +68,7 @@ class Gridhook:
         await self.transport.start()
         await self.engine.resume(alone=alone)
         self.engine.start()
+        self._serving = True
 
     async def close(self, seconds: float | None = None) -> None:
         """Finish what is in flight within `seconds` (else GRIDHOOK_DRAIN_SECONDS), hand the rest back, close the database."""
@@ -75,7 +77,15 @@ class Gridhook:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        if self._serving:
+            self.log.info("stopped")
         self.log.close()
+
+
+def load_vault(settings: Settings) -> Vault:
+    """The master keys. Made together with a new embedded database, and never in the place of a key that was lost: that would turn
+    "restore it" into "which one is it". Raises `Misconfigured`."""
+    return Vault.load(settings, create=settings.database_kind == "sqlite" and not sqlite_path(settings).exists())
 
 
 def lock_database(path: Path) -> int:
@@ -166,7 +176,6 @@ async def serve(settings: Settings) -> None:
         server.stop_accepting()
         gridhook.engine.dispatcher.stop_claiming()
         await server.wait_closed(settings.drain_seconds)
-        gridhook.log.info("stopped" if not broken else "ended by a defect; what was accepted is safe, start again")
     finally:
         await gridhook.close(max(0.0, deadline - time.monotonic()))
     if broken:

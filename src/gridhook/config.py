@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -54,6 +55,7 @@ class Settings:
     max_waiting_events: int = _setting(20_000, "accepted requests' events that may wait for the commit before publishers are answered 503")
     clock_skew_seconds: int = _setting(60, "how far in the future an event's time may lie")
     verify_per_minute: int = _setting(10, "handshakes an account may ask for per minute")
+    new_urls_per_minute: int = _setting(120, "handshakes with new URLs of one account per minute; more of them wait for their turn")
     verify_interval_seconds: int = _setting(10, "least time between two asked-for handshakes of one webhook")
     max_webhooks: int = _setting(1000, "most webhooks of one account")
     max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
@@ -118,17 +120,42 @@ class Settings:
         for name in ("slots", "account_slots", "webhook_slots", "group_commit_events", "max_batch_events", "retry_window_seconds"):
             if getattr(self, name) < 1:
                 raise Misconfigured(f"{PREFIX}{name.upper()} must be at least 1")
-        for name in ("connect_seconds", "attempt_seconds", "dns_seconds", "poll_seconds"):
-            if getattr(self, name) <= 0:
-                raise Misconfigured(f"{PREFIX}{name.upper()} must be greater than 0")
-        if not 0 <= self.retry_jitter <= 10:
-            raise Misconfigured(f"{PREFIX}RETRY_JITTER must lie between 0 and 10")
+        for name, least, most in (
+            ("connect_seconds", 0.01, 3600),
+            ("attempt_seconds", 0.01, 3600),
+            ("dns_seconds", 0.01, 3600),
+            ("poll_seconds", 0.01, 3600),
+            ("drain_seconds", 0, 3600),
+            ("retry_jitter", 0, 10),
+            ("clock_skew_seconds", 0, 86_400),
+            ("dns_cache_seconds", 0, 86_400),
+            ("idle_connection_seconds", 1, 3600),
+            ("connection_life_seconds", 1, 3600),
+            ("max_waiting_events", 1, 10**9),
+            ("verify_per_minute", 1, 10**6),
+            ("new_urls_per_minute", 1, 10**6),
+            ("verify_interval_seconds", 0, 86_400),
+        ):
+            # Written so that nan fails too.
+            if not least <= getattr(self, name) <= most:
+                raise Misconfigured(f"{PREFIX}{name.upper()} must lie between {least} and {most}")
+        if any(not 0 <= delay <= self.retry_window_seconds for delay in self.retry_delays_seconds):
+            raise Misconfigured(
+                f"{PREFIX}RETRY_DELAYS_SECONDS must lie between 0 and {PREFIX}RETRY_WINDOW_SECONDS ({self.retry_window_seconds})"
+            )
+        if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", self.public_url):
+            raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without ? and #")
+        if not self.source or not re.fullmatch(r"[!-~]+", self.source):
+            raise Misconfigured(f"{PREFIX}SOURCE must be a URI reference such as /accessgrid/customer, without spaces")
+        if any(not re.fullmatch(r"[^\s:/?#@]+", host) for host in self.trusted_hosts):
+            raise Misconfigured(f"{PREFIX}TRUSTED_HOSTS must be host names only, such as webhook.site")
         if self.connect_seconds > self.attempt_seconds:
             raise Misconfigured(f"{PREFIX}CONNECT_SECONDS must not exceed {PREFIX}ATTEMPT_SECONDS")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise Misconfigured(f"{PREFIX}LOG_LEVEL must be debug, info, warning or error")
-        if ":" not in self.listen or not self.listen.rpartition(":")[2].isdigit():
-            raise Misconfigured(f"{PREFIX}LISTEN must be host:port")
+        port = self.listen.rpartition(":")[2]
+        if ":" not in self.listen or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+            raise Misconfigured(f"{PREFIX}LISTEN must be host:port, the port at most 65535")
 
     @property
     def lease_ms(self) -> int:

@@ -57,6 +57,7 @@ class Service:
         self.metrics = metrics
         self.clock: Clock = store.clock
         self._verify_budget = Budget(settings.verify_per_minute, 60.0)
+        self._new_url_budget = Budget(settings.new_urls_per_minute, 60.0)
         self._last_verify: dict[str, float] = {}
         self._publishers: TimedCache[PublisherKey | None] = TimedCache(KEY_CACHE_SECONDS)
         self._secrets: TimedCache[list[str]] = TimedCache(KEY_CACHE_SECONDS)
@@ -222,7 +223,7 @@ class Service:
         key_id = ids.credential_id(chance.token_bytes(16))
         sealed = self.vault.seal(private_key, contexts.private_key(account_id, webhook.id, key_id))
         await self.store.add_webhook(webhook, Credential(key_id, sealed))
-        self.engine.start_verification(account_id, webhook.id)
+        self._start_handshake(account_id, webhook.id)
         return Created(webhook, private_key)
 
     async def verify(self, account_id: str, webhook_id: str) -> bool:
@@ -250,12 +251,16 @@ class Service:
         """Point a webhook elsewhere: pending again, deliveries held, a handshake with the new URL starts."""
         await self._check_url(url)
         webhook = await self.store.change_url(account_id, webhook_id, url, now=self.clock.now())
-        self.engine.start_verification(account_id, webhook_id)
+        self._start_handshake(account_id, webhook_id)
         return webhook
 
     async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
         """Raises `NotFound`, also the second time. What is queued for it is cancelled."""
         await self.store.delete_webhook(account_id, webhook_id, now=self.clock.now())
+
+    def _start_handshake(self, account_id: str, webhook_id: str) -> None:
+        """The handshake that a new URL is owed: at once, or as soon as the account's budget of handshakes allows."""
+        self.engine.start_verification(account_id, webhook_id, wait=lambda: self._new_url_budget.take(account_id, time.monotonic()))
 
     async def _check_url(self, url: str) -> None:
         target = self.transport.parse(url)

@@ -54,6 +54,14 @@ def test_a_publisher_key_is_listed_without_its_text_and_gone_when_revoked(shell:
     assert shell.lines("publishers", "list") == []
 
 
+def test_a_command_in_a_directory_without_a_database_says_so_and_makes_none(shell: Shell):
+    done = shell.run("attempts")
+    assert done.returncode == 1
+    assert "there is no gridhook database at" in done.stderr
+    assert "GRIDHOOK_DATA_DIR" in done.stderr
+    assert "there is no gridhook database at" in shell.run("accounts", "list").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "said"),
     [
@@ -72,6 +80,7 @@ def test_a_publisher_key_is_listed_without_its_text_and_gone_when_revoked(shell:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_a_refusal_is_one_line_that_names_what_is_wrong(shell: Shell, arguments: tuple[str, ...], settings: dict[str, str], said: str):
+    shell.ok("migrate")
     done = shell.run(*arguments, **settings)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

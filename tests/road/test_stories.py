@@ -331,3 +331,16 @@ async def test_a_sender_that_died_gets_nothing_more_to_send_and_the_process_says
     await story.quiet()
     counts = await story.gridhook.store.counts(story.account, webhook.id)
     assert counts.queued == 1, "accepted, kept for the next process, and no attempt is used up"
+
+
+async def test_an_account_that_registers_without_end_makes_us_knock_only_so_often(tmp_path: Path, quiet_log: Log):
+    async with told(tmp_path, "", FakeClock(NOON), quiet_log, new_urls_per_minute=3) as story:
+        story.receiver.handshake = not_ready
+        for _ in range(8):
+            webhook = await story.webhook(verified=False)
+            await story.gridhook.service.delete_webhook(story.account, webhook.id)
+        kept = await story.webhook(verified=False)
+        await story.receiver.shaken(1)
+        await story.quiet()
+        assert len(story.receiver.handshakes) <= 3
+        assert not (await story.gridhook.store.webhook(story.account, kept.id)).is_verified

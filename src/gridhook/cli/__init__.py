@@ -43,6 +43,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except GridhookError as error:
             raise Failure(str(error)) from None
+        except UnicodeDecodeError as error:
+            raise Failure(f"the input is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -28,7 +28,7 @@ def add(name: str, account_id: str | None, no_enterprise: bool, as_json: bool) -
     async def work(service: Service) -> tuple[Account, Issued]:
         return await service.create_account(name, account_id=account_id, enterprise=not no_enterprise)
 
-    account, issued = with_service(work)
+    account, issued = with_service(work, make=True)
     if as_json:
         click.echo(json_line({**_shown(account), "secret_id": issued.id, "secret": issued.text}))
         return

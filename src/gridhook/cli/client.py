@@ -94,6 +94,9 @@ class Client:
         curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
         curl.setopt(pycurl.TIMEOUT_MS, int(seconds * 1000))
         curl.setopt(pycurl.NOSIGNAL, 1)
+        # Called back once a second: without it Ctrl-C would wait for the answer.
+        curl.setopt(pycurl.NOPROGRESS, 0)
+        curl.setopt(pycurl.XFERINFOFUNCTION, lambda *_: 0)
         curl.setopt(pycurl.WRITEDATA, answer)
         curl.setopt(pycurl.HEADERFUNCTION, head.write)
         if self._no_proxy is not None:
@@ -107,7 +110,10 @@ class Client:
             curl.perform()
         except pycurl.error as error:
             said = error.args[1] if len(error.args) > 1 else str(error)
-            raise NoAnswer(f"{self._base}: {said}", sent=curl.getinfo(pycurl.CONNECT_TIME) > 0) from None
+            raise NoAnswer(
+                f"{self._base}: {said}; is this where the server listens? (--url, PUBLISHER_URL)",
+                sent=curl.getinfo(pycurl.CONNECT_TIME) > 0,
+            ) from None
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _fields(head.getvalue()), answer.getvalue())
 
 

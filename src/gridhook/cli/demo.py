@@ -33,7 +33,9 @@ SHOWN_ATTEMPTS = 14
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End by itself when all events are delivered; exit code 0.")
+@click.option(
+    "--once", is_flag=True, help="End by itself once every event was sent; the one that is refused once is not waited for. Exit code 0."
+)
 def demo(once: bool) -> None:
     """Start a server and a receiver, register a webhook through AccessGrid's SDK, and watch events arrive.
 

@@ -16,9 +16,11 @@ def migrate() -> None:
     To be run once, before the first new process starts, where several share one PostgreSQL. A database that is newer than this
     release is refused and left alone.
     """
+    from gridhook.app import load_vault
     from gridhook.store import open_store
 
     settings = Settings.from_environment()
+    load_vault(settings)  # a new embedded database and its master key are made together
     store = open_store(settings, migrate=True)
 
     async def run() -> None:

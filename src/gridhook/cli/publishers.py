@@ -25,7 +25,7 @@ def add(name: str, account: str | None, as_json: bool) -> None:
     async def work(service: Service) -> Issued:
         return await service.create_publisher_key(name, account)
 
-    issued = with_service(work)
+    issued = with_service(work, make=True)
     if as_json:
         click.echo(json_line({"key_id": issued.id, "name": name, "account": account, "key": issued.text}))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
@@ -67,8 +67,8 @@ class Engine:
     def announce(self, lanes: Sequence[tuple[str, str]]) -> None:
         self.dispatcher.announce(lanes)
 
-    def start_verification(self, account_id: str, webhook_id: str) -> None:
-        self.verifier.start(account_id, webhook_id)
+    def start_verification(self, account_id: str, webhook_id: str, *, wait: Callable[[], float] | None = None) -> None:
+        self.verifier.start(account_id, webhook_id, wait=wait)
 
     def _became_verified(self, account_id: str, webhook_id: str) -> None:
         self.dispatcher.announce([(account_id, webhook_id)])

@@ -41,13 +41,22 @@ class Verifier:
         # Kept only while handshakes of the account wait or run: each of their tasks holds a reference.
         self._accounts: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    def start(self, account_id: str, webhook_id: str) -> None:
-        """Make a handshake, by itself; its result is in the log and in the webhook's status."""
-        task = asyncio.ensure_future(self._run(account_id, webhook_id))
+    def start(self, account_id: str, webhook_id: str, *, wait: Callable[[], float] | None = None) -> None:
+        """Make a handshake, by itself; its result is in the log and in the webhook's status.
+
+        wait: asked until it says 0; else the seconds until it is worth asking again. So a customer who registers webhooks without
+            end cannot make us knock at a stranger's door without end.
+        """
+        task = asyncio.ensure_future(self._run(account_id, webhook_id, wait))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _run(self, account_id: str, webhook_id: str) -> None:
+    async def _run(self, account_id: str, webhook_id: str, wait: Callable[[], float] | None) -> None:
+        while wait is not None:
+            seconds = wait()
+            if seconds <= 0:
+                break
+            await asyncio.sleep(seconds)
         own = self._accounts.get(account_id)
         if own is None:
             own = self._accounts[account_id] = asyncio.Semaphore(AT_ONCE_PER_ACCOUNT)

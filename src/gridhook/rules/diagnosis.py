@@ -168,6 +168,14 @@ _HANDSHAKE_STATUSES = MappingProxyType(
 
 def diagnose(attempt: Attempt) -> Diagnosis:
     """What happened in this attempt and what to do about it."""
+    words = _diagnose(attempt)
+    if attempt.outcome.exchange.reconnects:
+        again = "sent twice: the kept-alive connection was closed without an answer, and the request was made again at once on a new one"
+        return Diagnosis(f"{words.summary} ({again})", words.remedy)
+    return words
+
+
+def _diagnose(attempt: Attempt) -> Diagnosis:
     if attempt.kind is AttemptKind.VERIFICATION:
         return _of_handshake(attempt)
     if isinstance(attempt.outcome, Unreachable):
