@@ -113,7 +113,8 @@ def test_fifty_kills_under_load_lose_nothing_and_every_request_a_receiver_saw_is
         acknowledged = kill_under_load(made, kills, seed=kills)
         assert len(acknowledged) > 10 * kills, "the load was too thin to prove anything"
         assert lost(made, acknowledged) == set()
-        assert unlogged(made, webhook) == {}
+        # What the last kill cut short is logged by its next claim: at once on SQLite, when its lease has run out on PostgreSQL.
+        wait_for(lambda: unlogged(made, webhook) == {}, 40.0, "the log of every request that the receiver saw")
 
 
 @pytest.mark.timeout(200)
