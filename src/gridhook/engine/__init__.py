@@ -27,7 +27,6 @@ class Engine:
     def __init__(self, *, store: Store, transport: Transport, vault: Vault, settings: Settings, log: Log, metrics: Metrics) -> None:
         self._store = store
         self._transport = transport
-        self._settings = settings
         self._log = log
         self.slots = Slots(total=settings.slots, account=settings.account_slots, webhook=settings.webhook_slots)
         deliverer = Deliverer(transport=transport, vault=vault, clock=store.clock, settings=settings)
