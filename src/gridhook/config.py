@@ -57,6 +57,9 @@ class Settings:
     verify_per_minute: int = _setting(10, "handshakes an account may ask for per minute")
     new_urls_per_minute: int = _setting(120, "handshakes with new URLs of one account per minute; more of them wait for their turn")
     verify_interval_seconds: int = _setting(10, "least time between two asked-for handshakes of one webhook")
+    api_per_second: int = _setting(20, "console API calls of one account per second, with as many in reserve again; 0: no limit")
+    publish_per_second: int = _setting(0, "events that one account may publish per second, with as many in reserve again; 0: no limit")
+    tests_per_minute: int = _setting(30, "test sends of one account per minute")
     max_webhooks: int = _setting(1000, "most webhooks of one account")
     max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
 
@@ -84,11 +87,20 @@ class Settings:
     dns_seconds: float = _setting(2.0, "limit on one resolution")
     dns_cache_seconds: int = _setting(30, "longest time an answer is reused, if its TTL allows; it is vetted at every use")
 
+    # how long things are kept
+    keep_events_days: float = _setting(30.0, "events and their deliveries are forgotten after this; at least the retry window")
+    keep_attempts_days: float = _setting(30.0, "the log of attempts likewise")
+    keep_bodies_days: float = _setting(
+        30.0, "payloads and receivers' answers are dropped after this, their rows stay; what has no payload cannot be redelivered"
+    )
+
     # how much at once
     slots: int = _setting(1024, "requests in flight in this process, at most")
     account_slots: int = _setting(512, "of these, one account's, at most")
     webhook_slots: int = _setting(256, "of these, one webhook's, at most; a receiver that is slow or fails gets fewer")
     group_commit_events: int = _setting(500, "most writes in one transaction")
+    ramp_per_second: float = _setting(20.0, "requests per second with which a webhook that comes back starts; doubles every two seconds")
+    recovery_per_second: float = _setting(50.0, "most deliveries that one recovery queues again per second")
     drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight")
     poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them")
     log_level: str = _setting("info", "debug, info, warning or error")
@@ -126,6 +138,14 @@ class Settings:
             ("dns_seconds", 0.01, 3600),
             ("poll_seconds", 0.01, 3600),
             ("drain_seconds", 0, 3600),
+            ("api_per_second", 0, 10**6),
+            ("publish_per_second", 0, 10**9),
+            ("tests_per_minute", 1, 10**6),
+            ("ramp_per_second", 1, 10**6),
+            ("recovery_per_second", 0.1, 10**5),
+            ("keep_events_days", 0.001, 36_500),
+            ("keep_attempts_days", 0.001, 36_500),
+            ("keep_bodies_days", 0.001, 36_500),
             ("retry_jitter", 0, 10),
             ("clock_skew_seconds", 0, 86_400),
             ("dns_cache_seconds", 0, 86_400),
@@ -143,6 +163,11 @@ class Settings:
             raise Misconfigured(
                 f"{PREFIX}RETRY_DELAYS_SECONDS must lie between 0 and {PREFIX}RETRY_WINDOW_SECONDS ({self.retry_window_seconds})"
             )
+        for name in ("keep_events_days", "keep_bodies_days"):
+            if getattr(self, name) * 86_400 < self.retry_window_seconds:
+                raise Misconfigured(
+                    f"{PREFIX}{name.upper()} must not be shorter than {PREFIX}RETRY_WINDOW_SECONDS: what waits must be kept"
+                )
         if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", self.public_url):
             raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without ? and #")
         if not self.source or not re.fullmatch(r"[!-~]+", self.source):

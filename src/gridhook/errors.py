@@ -7,6 +7,7 @@ GridhookError
 |-- Forbidden        who is calling may not do this               403
 |-- NotFound         no such thing, or another account's          404
 |-- Conflict         it would contradict what is already stored   409
+|-- Stale            it was changed by somebody else meanwhile         412
 |-- TooLarge         over a byte or count limit                   413
 |-- TooMany          over a rate limit; says when to come back    429
 |-- Unavailable      we cannot do it now; nothing was kept        503
@@ -55,6 +56,12 @@ class NotFound(GridhookError):
 
 class Conflict(GridhookError):
     status = 409
+
+
+class Stale(GridhookError):
+    """The caller changes what it has seen (If-Match), and somebody else changed it since: read it again, then decide."""
+
+    status = 412
 
 
 class TooLarge(GridhookError):

@@ -46,6 +46,20 @@ class AttemptKind(StrEnum):
     TEST = "test"
 
 
+class Origin(StrEnum):
+    """Why a delivery exists."""
+
+    EVENT = "event"  # the event was published
+    REDELIVERY = "redelivery"  # a person asked for this one again
+    RECOVERY = "recovery"  # a person asked for many again
+
+
+class RecoveryState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"  # by a person, or because its webhook was deleted
+
+
 class Phase(StrEnum):
     """How far a request had come when it ended."""
 
@@ -130,8 +144,18 @@ class PublisherKey(Value, frozen=True):
     created_at: Instant
 
 
+class LaneLimits(Value, frozen=True):
+    """What a customer allows for one webhook, per process: requests in flight, requests started per second. None: only ours hold."""
+
+    max_in_flight: int | None = None
+    rate_per_second: float | None = None
+
+
 class Webhook(Value, frozen=True):
-    """What a customer registered. `url_version` rises with each change of `url`; what was proven is a version, not a name."""
+    """What a customer registered. `url_version` rises with each change of `url`; what was proven is a version, not a name.
+
+    `revision` rises with each edit: two people who edit the same state are told apart by it. `extras`: see `rules/extras.py`.
+    """
 
     account_id: str
     id: str
@@ -143,6 +167,9 @@ class Webhook(Value, frozen=True):
     created_at: Instant
     verified_at: Instant | None = None
     paused_at: Instant | None = None
+    revision: int = 1
+    limits: LaneLimits | None = None  # None: the customer set none
+    extras: Sealed | None = None
 
     @property
     def is_verified(self) -> bool:
@@ -196,6 +223,7 @@ class Claim(Value, frozen=True):
     credential_id: str | None
     credential: Sealed | None
     payload: bytes
+    extras: Sealed | None = None
 
 
 class Timings(Value, frozen=True):
@@ -272,6 +300,8 @@ class Attempt(Value, frozen=True):
     next_attempt_at: Instant | None = None
     echo: Echo | None = None  # verifications only
     id: int = 0  # given by the store
+    origin: Origin = Origin.EVENT  # of the delivery; read from it, not stored with the attempt
+    bodies_dropped: bool = False  # the answer's headers and body were dropped by retention
 
 
 class Finished(Value, frozen=True):
@@ -280,3 +310,108 @@ class Finished(Value, frozen=True):
     claim: Claim
     attempt: Attempt
     verdict: Verdict
+
+
+class Delivery(Value, frozen=True):
+    """One event owed to one webhook, as it is shown. In flight: queued with a lease that still runs."""
+
+    id: int
+    account_id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    event_time_at: Instant
+    state: DeliveryState
+    failure_reason: FailureReason | None
+    attempts: int  # made or running
+    due_at: Instant | None  # queued: of the next attempt; in flight: when the lease ends
+    in_flight: bool
+    expires_at: Instant
+    created_at: Instant
+    last_result: str | None  # of the last attempt: a status such as "503", or a `Reason`
+    origin: Origin = Origin.EVENT
+    recovery_id: str | None = None
+
+
+class StoredEvent(Value, frozen=True):
+    """An event as it was kept. `payload` empty: dropped by retention."""
+
+    account_id: str
+    id: str
+    type: str
+    time_at: Instant
+    accepted_at: Instant
+    expires_at: Instant
+    payload: bytes
+    is_test: bool = False
+
+
+class DeliveryFilter(Value, frozen=True):
+    """Which deliveries. Empty or None: any. `since` and `until` are about `created_at`; since <= created_at < until."""
+
+    states: tuple[DeliveryState, ...] = ()
+    event_type: str | None = None
+    event_id: str | None = None
+    result: str | None = None  # `last_result`
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+class AttemptFilter(Value, frozen=True):
+    """Which attempts. None: any. since <= started_at < until."""
+
+    event_type: str | None = None
+    event_id: str | None = None
+    succeeded: bool | None = None  # answered 200 or 201, or not
+    status: int | None = None
+    status_class: int | None = None  # 2 for 2xx
+    reason: Reason | None = None
+    kind: AttemptKind | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+class Recovery(Value, frozen=True):
+    """A person asked for many deliveries again. A row with progress: it survives restarts and can be cancelled."""
+
+    account_id: str
+    webhook_id: str
+    id: str
+    filter: DeliveryFilter
+    rate_per_second: float
+    created_at: Instant
+    state: RecoveryState = RecoveryState.RUNNING
+    finished_at: Instant | None = None
+    total: int = 0  # deliveries that matched when it was asked for
+    examined: int = 0
+    requeued: int = 0
+    skipped: int = 0  # waiting already, or received meanwhile
+    gone: int = 0  # the event's payload was dropped by retention
+
+
+LATENCY_BOUNDS_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
+"""Upper bounds of the latency histogram's buckets; one more bucket takes what is slower."""
+
+
+class Window(Value, frozen=True):
+    """Counters of deliveries' attempts over a stretch of time (tests and handshakes are not counted)."""
+
+    succeeded: int = 0
+    failed: int = 0
+    retries: int = 0  # of both, those that were not the first attempt
+    latency_ms: int = 0  # sum over `succeeded` and `failed`
+    latencies: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_MS) + 1)
+
+
+class Health(Value, frozen=True):
+    """How a webhook has been doing. `failing_since`: the start of the first attempt of the unbroken row of failures."""
+
+    failing_since: Instant | None = None
+    consecutive_failures: int = 0
+    last_success_at: Instant | None = None
+    last_failure_at: Instant | None = None
+    last_result: str | None = None
+    succeeded: int = 0  # since the webhook was made, whatever retention took away
+    failed: int = 0
+    hour: Window = Window()
+    day: Window = Window()

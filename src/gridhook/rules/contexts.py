@@ -11,3 +11,8 @@ def private_key(account_id: str, webhook_id: str, credential_id: str) -> str:
 def account_secret(account_id: str, secret_id: str) -> str:
     """One of an account's API secrets."""
     return f"account_secrets|secret|{account_id}|{secret_id}"
+
+
+def extras(account_id: str, webhook_id: str) -> str:
+    """Of a webhook's static headers and signing keys."""
+    return f"webhook_extras|{account_id}|{webhook_id}"

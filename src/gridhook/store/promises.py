@@ -8,26 +8,42 @@ Every instant that matters comes in as an argument; on PostgreSQL it is the data
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from msgspec import UNSET, UnsetType
 
 from gridhook.clock import Clock
 from gridhook.model import (
     Account,
     AccountSecret,
     Attempt,
+    AttemptFilter,
     Claim,
+    Delivery,
+    DeliveryFilter,
+    DeliveryState,
+    FailureReason,
     Finished,
+    Health,
     Instant,
+    LaneLimits,
     NewEvent,
     Publication,
     PublisherKey,
+    Recovery,
     Sealed,
+    StoredEvent,
+    Value,
     Webhook,
+    Window,
 )
 
-Reserve: TypeAlias = Callable[[str, str], bool]
-"""(account_id, webhook_id) -> True when a slot was taken for a born-leased delivery.
+ANY_ATTEMPT = AttemptFilter()
+ANY_DELIVERY = DeliveryFilter()
+
+Reserve: TypeAlias = Callable[[str, str, LaneLimits | None], bool]
+"""(account_id, webhook_id, the webhook's own limits) -> True when a slot was taken for a born-leased delivery.
 Called on the writer's thread, inside the transaction."""
 
 GiveBack: TypeAlias = Callable[[str, str], None]
@@ -66,6 +82,7 @@ class Lane:
 class Claimed:
     claims: list[Claim]
     lanes: list[Lane]  # the lanes asked about that still hold queued rows, with their next due_at
+    limits: dict[str, LaneLimits | None] = field(default_factory=dict)  # by webhook_id: of every lane that a row was found in
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +112,46 @@ class WebhookPage:
 
 @dataclass(frozen=True, slots=True)
 class AttemptPage:
-    """Newest first. `next`: pass as `before` to go on, None at the end."""
+    """Newest first (following with `after`: oldest first). A page may hold fewer than asked for, or none, and yet have a `next`:
+    one call looks at a bounded stretch of the log, so that a rare match in a long history costs many small calls, never a long one."""
 
     attempts: list[Attempt]
-    next: tuple[Instant, int] | None
+    next: tuple[Instant, int] | None  # pass again in the same direction to go on; None at the end
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """Newest first; with `after`, oldest first. As `AttemptPage`."""
+
+    deliveries: list[Delivery]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDetail:
+    """One attempt with what was sent. `payload` None: dropped by retention, or (handshakes) never kept."""
+
+    attempt: Attempt
+    payload: bytes | None
+    webhook: Webhook | None  # as it is now; None: deleted
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    event: StoredEvent
+    deliveries: list[Delivery]  # by webhook, then by age
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """Deliveries of one webhook that did not arrive (yet), and why."""
+
+    state: DeliveryState  # held, queued (tried at least once, or waiting) or failed
+    failure_reason: FailureReason | None
+    last_result: str | None  # what the last attempt brought; None: none was made
+    count: int
+    oldest_created_at: Instant
+    oldest_expires_at: Instant | None  # of held and queued ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +161,63 @@ class WebhookCounts:
     held: int
     queued: int
     oldest_expires_at: Instant | None
+    held_until: Instant | None = None  # when the oldest held one expires
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialInfo:
+    """A bearer key as it may be shown. In use is the newest whose `activates_at` has come."""
+
+    id: str
+    created_at: Instant
+    activates_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that a request to a webhook needs now."""
+
+    webhook: Webhook
+    credential_id: str | None
+    credential: Sealed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """`delivery`: the new one; with `brought_forward`, the queued one itself, which is due now."""
+
+    delivery: Delivery
+    brought_forward: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Instants before which things may go. Bodies: payloads of events and answers of attempts, whose rows stay until their own turn."""
+
+    events_before: Instant
+    attempts_before: Instant
+    bodies_before: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one step took away. `more`: another step has work at once."""
+
+    events: int
+    deliveries: int
+    attempts: int
+    bodies: int
+    more: bool
+
+
+class WebhookEdit(Value, frozen=True):
+    """What is to change; UNSET stays as it is."""
+
+    name: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    subscribed_events: tuple[str, ...] | UnsetType = UNSET
+    limits: LaneLimits | UnsetType | None = UNSET
+    extras: Sealed | UnsetType | None = UNSET
 
 
 class Store(Protocol):
@@ -207,8 +317,48 @@ class Store(Protocol):
         """Marks it deleted and cancels its held and queued deliveries (failed, webhook_deleted). `NotFound` the second time."""
         ...
 
+    async def edit_webhook(
+        self, account_id: str, webhook_id: str, edit: WebhookEdit, *, revision: int | None = None, now: Instant
+    ) -> Webhook:
+        """All of the edit in one transaction, and `revision` one higher. Raises `Stale` when `revision` is given and is not the
+        webhook's any more, `NotFound`; nothing is changed then.
+
+        Another URL raises url_version, clears verified_at, voids the outstanding challenge (a new handshake is owed) and holds
+        queued deliveries, attempt numbers kept; the same URL changes nothing of that. Other subscriptions hold for events
+        published after the commit.
+        """
+        ...
+
     async def change_url(self, account_id: str, webhook_id: str, url: str, *, now: Instant) -> Webhook:
-        """Sets the URL, raises url_version, clears verified_at, voids the outstanding challenge, holds queued deliveries."""
+        """`edit_webhook` with a URL alone; also when it is the same text: then too what was proven falls."""
+        ...
+
+    async def pause_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> Webhook:
+        """Holds what is queued and what will be published; requests in flight end. Pausing twice changes nothing."""
+        ...
+
+    async def resume_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> Webhook:
+        """Makes held deliveries due, oldest first, if the webhook is verified. Resuming twice changes nothing."""
+        ...
+
+    async def work(self, account_id: str, webhook_id: str, *, now: Instant) -> Work:
+        """Raises `NotFound`."""
+        ...
+
+    # --- bearer keys --------------------------------------------------------------------------------------------
+    async def add_credential(
+        self, account_id: str, webhook_id: str, credential: Credential, *, activates_at: Instant, now: Instant
+    ) -> None:
+        """Another bearer key, in use from `activates_at` on. Raises `NotFound`; `Conflict` while a key that is not in use yet waits.
+        Keys that it replaces are forgotten when no request can need them any more."""
+        ...
+
+    async def credentials(self, account_id: str, webhook_id: str) -> list[CredentialInfo]:
+        """By `activates_at`, newest first; those replaced may be among them for a while."""
+        ...
+
+    async def cancel_credential(self, account_id: str, webhook_id: str, credential_id: str, *, now: Instant) -> None:
+        """Raises `NotFound`; `Conflict` when the key is in use already (or was)."""
         ...
 
     async def issue_challenge(self, account_id: str, webhook_id: str, challenge_id: str, *, now: Instant) -> Challenge:
@@ -223,17 +373,106 @@ class Store(Protocol):
 
     async def counts(self, account_id: str, webhook_id: str) -> WebhookCounts: ...
 
+    async def held(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
+        """(how many are held, when the oldest expires) of those webhooks that have any."""
+        ...
+
+    # --- health -------------------------------------------------------------------------------------------------
+    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant) -> dict[str, Health]:
+        """From counters kept by `record`, in one transaction with the attempts: cost does not grow with the history."""
+        ...
+
+    async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:
+        """The same counters minute by minute, oldest first, empty minutes left out. None webhook: the whole account's together."""
+        ...
+
     # --- the log ------------------------------------------------------------------------------------------------
     async def attempts(
         self,
         account_id: str,
         webhook_id: str | None,
         *,
-        before: tuple[Instant, int] | None,
+        before: tuple[Instant, int] | None = None,
         after: tuple[Instant, int] | None = None,
+        filter: AttemptFilter = ANY_ATTEMPT,
         limit: int,
     ) -> AttemptPage:
-        """Newest first below `before`; with `after`, the ones above it, oldest first (for following). None webhook: the whole account."""
+        """Newest first below `before`; with `after`, the ones above it, oldest first. None webhook: the whole account."""
+        ...
+
+    async def attempt(self, account_id: str, attempt_id: int) -> AttemptDetail:
+        """Raises `NotFound`."""
+        ...
+
+    async def add_attempt(self, attempt: Attempt, event: NewEvent | None = None) -> int:
+        """Writes a test's attempt and, with it, the event that was sent (kept as a test, owed to nobody). The attempt's id."""
+        ...
+
+    async def deliveries(
+        self,
+        account_id: str,
+        webhook_id: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        filter: DeliveryFilter = ANY_DELIVERY,
+        limit: int,
+        now: Instant,
+    ) -> DeliveryPage: ...
+
+    async def delivery(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant) -> Delivery:
+        """Raises `NotFound`."""
+        ...
+
+    async def event(self, account_id: str, event_id: str, *, now: Instant) -> EventDetail:
+        """Raises `NotFound`."""
+        ...
+
+    async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
+        """What did not arrive, by reason, most first."""
+        ...
+
+    # --- redelivery ---------------------------------------------------------------------------------------------
+    async def redeliver(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant, window_ms: int) -> Redelivered:
+        """A new delivery of the same event to the same webhook, due now, with a schedule and a window (`now + window_ms`) of its own;
+        the old one stays as it is. One that is queued and not in flight is brought forward instead: due now, number kept.
+
+        Raises `NotFound`; `Conflict` when the webhook is pending or paused, when an attempt is running, when another delivery of this event
+        waits for this webhook already, or when the event's payload was dropped by retention.
+        """
+        ...
+
+    async def add_recovery(self, recovery: Recovery) -> Recovery:
+        """With `total` counted (up to a million). Raises `NotFound`; `Conflict` when the webhook is pending or paused, or while another
+        recovery of it runs."""
+        ...
+
+    async def recovery(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery: ...
+
+    async def recoveries(self, account_id: str, webhook_id: str, *, limit: int) -> list[Recovery]:
+        """Newest first."""
+        ...
+
+    async def cancel_recovery(self, account_id: str, webhook_id: str, recovery_id: str, *, now: Instant) -> Recovery:
+        """What it queued already goes on. Cancelling one that ended changes nothing."""
+        ...
+
+    async def running_recoveries(self, *, now: Instant, limit: int) -> list[tuple[str, str, str]]:
+        """(account_id, webhook_id, id) of those whose next step is due."""
+        ...
+
+    async def recover(self, account_id: str, webhook_id: str, recovery_id: str, *, now: Instant, step_ms: int, window_ms: int) -> Recovery:
+        """One step, in one transaction: as many deliveries as its rate allows in `step_ms`, then it rests that long, whatever process asks.
+
+        Nothing while its webhook is paused or pending; cancelled when it is deleted; done at the last delivery that existed when it was
+        asked for. A delivery is requeued as by `redeliver`, skipped when another of the same event waits or (for failed ones) arrived.
+        """
+        ...
+
+    # --- retention ----------------------------------------------------------------------------------------------
+    async def prune(self, retention: Retention, *, limit: int) -> Pruned:
+        """One small step of forgetting, oldest first, at most `limit` rows of each kind. An event goes after its deliveries; nothing
+        that is held or queued goes. Counters stay, except minutes older than eight days."""
         ...
 
     # --- accounts and keys --------------------------------------------------------------------------------------
