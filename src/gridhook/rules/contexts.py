@@ -15,4 +15,4 @@ def account_secret(account_id: str, secret_id: str) -> str:
 
 def extras(account_id: str, webhook_id: str) -> str:
     """Of a webhook's static headers and signing keys."""
-    return f"webhook_extras|{account_id}|{webhook_id}"
+    return f"webhooks|extras|{account_id}|{webhook_id}"
