@@ -1,26 +1,26 @@
--- Editing, pausing, health, the log by filters, redelivery and retention, for PostgreSQL.
+-- Editing, pausing, health, the log by filters, redelivery and retention, for PostgreSQL. Text sorts by its bytes.
 
-ALTER TABLE webhooks ADD COLUMN revision bigint NOT NULL DEFAULT 1;
-ALTER TABLE webhooks ADD COLUMN max_in_flight bigint;
-ALTER TABLE webhooks ADD COLUMN rate_per_second double precision;
-ALTER TABLE webhooks ADD COLUMN extras bytea;
+ALTER TABLE webhooks ADD COLUMN revision BIGINT NOT NULL DEFAULT 1;
+ALTER TABLE webhooks ADD COLUMN max_in_flight BIGINT;
+ALTER TABLE webhooks ADD COLUMN rate_per_second DOUBLE PRECISION;
+ALTER TABLE webhooks ADD COLUMN extras BYTEA;
 
 -- The key in use is the newest of those whose time has come.
-ALTER TABLE webhook_credentials ADD COLUMN activates_at bigint NOT NULL DEFAULT 0;
+ALTER TABLE webhook_credentials ADD COLUMN activates_at BIGINT NOT NULL DEFAULT 0;
 
-ALTER TABLE events ADD COLUMN is_test bigint NOT NULL DEFAULT 0 CHECK (is_test IN (0, 1));
+ALTER TABLE events ADD COLUMN is_test BIGINT NOT NULL DEFAULT 0 CHECK (is_test IN (0, 1));
 
-ALTER TABLE deliveries ADD COLUMN last_result text;
-ALTER TABLE deliveries ADD COLUMN origin text CHECK (origin IN ('redelivery', 'recovery'));
-ALTER TABLE deliveries ADD COLUMN recovery_id text;
--- for: deliveries_before, deliveries_after. Ids rise with time: they are handed out by the writer.
+ALTER TABLE deliveries ADD COLUMN last_result TEXT COLLATE "C";
+ALTER TABLE deliveries ADD COLUMN origin TEXT COLLATE "C" CHECK (origin IN ('redelivery', 'recovery'));
+ALTER TABLE deliveries ADD COLUMN recovery_id TEXT COLLATE "C";
+-- for: deliveries_before, deliveries_after. Ids rise with time within a process, and roughly between processes.
 CREATE INDEX deliveries_log ON deliveries (account_id, webhook_id, id);
 -- for: undelivered, and pages of failed deliveries
 CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, id, failure_reason, last_result, created_at) WHERE state = 'failed';
 -- for: deliveries_of_event, waiting_twin
 CREATE INDEX deliveries_by_event ON deliveries (event_seq, webhook_id);
 
-ALTER TABLE attempts ADD COLUMN bodies_dropped bigint NOT NULL DEFAULT 0 CHECK (bodies_dropped IN (0, 1));
+ALTER TABLE attempts ADD COLUMN bodies_dropped BIGINT NOT NULL DEFAULT 0 CHECK (bodies_dropped IN (0, 1));
 -- for: pages of failed attempts
 CREATE INDEX attempts_failed ON attempts (account_id, webhook_id, started_at, id) WHERE status IS NULL OR status NOT IN (200, 201);
 -- for: pages of tests and handshakes
@@ -29,22 +29,22 @@ CREATE INDEX attempts_not_deliveries ON attempts (account_id, webhook_id, kind, 
 CREATE INDEX attempts_by_delivery ON attempts (delivery_id) WHERE delivery_id IS NOT NULL;
 
 CREATE TABLE recoveries (
-  account_id text NOT NULL,
-  webhook_id text NOT NULL,
-  id text NOT NULL,
-  state text NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
-  filter text NOT NULL,
-  rate_per_second double precision NOT NULL,
-  created_at bigint NOT NULL,
-  finished_at bigint,
-  next_step_at bigint NOT NULL,
-  next_id bigint NOT NULL,
-  last_id bigint NOT NULL,
-  total bigint NOT NULL,
-  examined bigint NOT NULL DEFAULT 0,
-  requeued bigint NOT NULL DEFAULT 0,
-  skipped bigint NOT NULL DEFAULT 0,
-  gone bigint NOT NULL DEFAULT 0,
+  account_id TEXT COLLATE "C" NOT NULL,
+  webhook_id TEXT COLLATE "C" NOT NULL,
+  id TEXT COLLATE "C" NOT NULL,
+  state TEXT COLLATE "C" NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
+  filter TEXT COLLATE "C" NOT NULL,
+  rate_per_second DOUBLE PRECISION NOT NULL,
+  created_at BIGINT NOT NULL,
+  finished_at BIGINT,
+  next_step_at BIGINT NOT NULL,
+  next_id BIGINT NOT NULL,
+  last_id BIGINT NOT NULL,
+  total BIGINT NOT NULL,
+  examined BIGINT NOT NULL DEFAULT 0,
+  requeued BIGINT NOT NULL DEFAULT 0,
+  skipped BIGINT NOT NULL DEFAULT 0,
+  gone BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (account_id, webhook_id, id),
   CHECK ((state = 'running') = (finished_at IS NULL))
 );
@@ -55,29 +55,29 @@ CREATE UNIQUE INDEX recoveries_one ON recoveries (account_id, webhook_id) WHERE 
 
 -- Counters, kept in the transaction that writes the attempts. They outlive the log.
 CREATE TABLE webhook_health (
-  account_id text NOT NULL,
-  webhook_id text NOT NULL,
-  failing_since bigint,
-  consecutive_failures bigint NOT NULL,
-  last_success_at bigint,
-  last_failure_at bigint,
-  last_result text,
-  succeeded bigint NOT NULL,
-  failed bigint NOT NULL,
+  account_id TEXT COLLATE "C" NOT NULL,
+  webhook_id TEXT COLLATE "C" NOT NULL,
+  failing_since BIGINT,
+  consecutive_failures BIGINT NOT NULL,
+  last_success_at BIGINT,
+  last_failure_at BIGINT,
+  last_result TEXT COLLATE "C",
+  succeeded BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
   PRIMARY KEY (account_id, webhook_id)
 );
 
 -- l0 to l10: how many took up to 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 ms, and longer.
 CREATE TABLE webhook_minutes (
-  account_id text NOT NULL,
-  webhook_id text NOT NULL,
-  minute_at bigint NOT NULL,
-  succeeded bigint NOT NULL,
-  failed bigint NOT NULL,
-  retries bigint NOT NULL,
-  latency_ms bigint NOT NULL,
-  l0 bigint NOT NULL, l1 bigint NOT NULL, l2 bigint NOT NULL, l3 bigint NOT NULL, l4 bigint NOT NULL, l5 bigint NOT NULL,
-  l6 bigint NOT NULL, l7 bigint NOT NULL, l8 bigint NOT NULL, l9 bigint NOT NULL, l10 bigint NOT NULL,
+  account_id TEXT COLLATE "C" NOT NULL,
+  webhook_id TEXT COLLATE "C" NOT NULL,
+  minute_at BIGINT NOT NULL,
+  succeeded BIGINT NOT NULL,
+  failed BIGINT NOT NULL,
+  retries BIGINT NOT NULL,
+  latency_ms BIGINT NOT NULL,
+  l0 BIGINT NOT NULL, l1 BIGINT NOT NULL, l2 BIGINT NOT NULL, l3 BIGINT NOT NULL, l4 BIGINT NOT NULL, l5 BIGINT NOT NULL,
+  l6 BIGINT NOT NULL, l7 BIGINT NOT NULL, l8 BIGINT NOT NULL, l9 BIGINT NOT NULL, l10 BIGINT NOT NULL,
   PRIMARY KEY (account_id, webhook_id, minute_at)
 );
 -- for: prune_minutes
