@@ -59,13 +59,17 @@ class Budget:
         self._size = size
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str, now: float) -> float:
-        """0.0 when one was taken; else the seconds until one is free. `now`: monotonic seconds."""
+    def take(self, key: str, now: float, cost: int = 1) -> float:
+        """0.0 when `cost` was taken; else the seconds until it can be. `now`: monotonic seconds.
+
+        What costs more than the whole bucket is let through by a full one, and leaves a debt: it would never get through otherwise.
+        """
         tokens, at = self._buckets.get(key, (float(self._count), now))
         tokens = min(float(self._count), tokens + (now - at) * self._rate)
-        if tokens < 1:
-            return (1 - tokens) / self._rate
-        self._buckets[key] = (tokens - 1, now)
+        needed = min(cost, self._count)
+        if tokens < needed:
+            return (needed - tokens) / self._rate
+        self._buckets[key] = (tokens - cost, now)
         self._buckets.move_to_end(key)
         while len(self._buckets) > self._size:
             self._buckets.popitem(last=False)

@@ -47,7 +47,7 @@ class Story:
     account: str
 
     async def webhook(self, *, verified: bool = True) -> Webhook:
-        created = await self.gridhook.service.create_webhook(
+        created = await self.gridhook.service.webhooks.create(
             self.account, name="Badge sync", url=self.receiver.url, subscribed_events=[ISSUED]
         )
         if verified:
@@ -177,10 +177,10 @@ async def test_what_is_published_while_pending_arrives_after_verification_and_co
     assert counts.held == 2
     assert counts.oldest_expires_at == NOON + 6 * HOUR
     story.receiver.handshake = echo
-    assert await story.gridhook.service.verify(story.account, webhook.id) is False
+    assert await story.gridhook.service.webhooks.verify(story.account, webhook.id) is False
     assert sorted(await story.received(2)) == ["evt-1", "evt-2"]
     assert {attempt.number for attempt in await story.attempts(webhook, 2)} == {1}
-    assert await story.gridhook.service.verify(story.account, webhook.id) is True
+    assert await story.gridhook.service.webhooks.verify(story.account, webhook.id) is True
 
 
 async def test_what_is_held_for_six_hours_expires_and_is_never_sent(story: Story):
@@ -190,7 +190,7 @@ async def test_what_is_held_for_six_hours_expires_and_is_never_sent(story: Story
     await story.publish("evt-1")
     story.clock.advance(ms=6 * HOUR + SECOND)
     story.receiver.handshake = echo
-    await story.gridhook.service.verify(story.account, webhook.id)
+    await story.gridhook.service.webhooks.verify(story.account, webhook.id)
     await story.until(lambda w: w.is_verified, webhook.id)
     await story.quiet()
     assert ids(story.receiver) == []
@@ -215,7 +215,7 @@ async def test_a_url_that_changes_during_the_handshake_is_not_verified_by_the_ol
         story.receiver.handshake = lambda request: dataclasses.replace(echo(request), delay=0.5)
         webhook = await story.webhook(verified=False)
         await story.receiver.shaken()
-        await story.gridhook.service.change_url(story.account, webhook.id, other.url)
+        await story.gridhook.service.webhooks.change_url(story.account, webhook.id, other.url)
         handshakes = await story.attempts(webhook, 2, AttemptKind.VERIFICATION)
         assert {attempt.echo for attempt in handshakes} == {Echo.SUPERSEDED, Echo.WRONG_STATUS}
         assert not (await story.gridhook.store.webhook(story.account, webhook.id)).is_verified
@@ -231,14 +231,14 @@ async def test_a_changed_url_holds_the_retries_and_they_go_to_the_new_one_once_p
     await story.attempts(webhook, 1)
     async with Receiver() as other:
         other.handshake = not_ready
-        await story.gridhook.service.change_url(story.account, webhook.id, other.url)
+        await story.gridhook.service.webhooks.change_url(story.account, webhook.id, other.url)
         await story.attempts(webhook, 2, AttemptKind.VERIFICATION)
         story.clock.advance(ms=HOUR)
         await story.quiet()
         assert ids(other) == []
         assert ids(story.receiver) == ["evt-1"]
         other.handshake = echo
-        await story.gridhook.service.verify(story.account, webhook.id)
+        await story.gridhook.service.webhooks.verify(story.account, webhook.id)
         attempts = await story.attempts(webhook, 2)
         assert [attempt.number for attempt in attempts] == [1, 2]
         assert ids(other) == ["evt-1"]
@@ -249,12 +249,12 @@ async def test_a_deleted_webhook_gets_nothing_more(story: Story):
     story.receiver.script(Reply(500))
     await story.publish("evt-1")
     await story.attempts(webhook, 1)
-    await story.gridhook.service.delete_webhook(story.account, webhook.id)
+    await story.gridhook.service.webhooks.delete(story.account, webhook.id)
     story.clock.advance(ms=HOUR)
     await story.quiet()
     assert len(ids(story.receiver)) == 1
     with pytest.raises(NotFound):
-        await story.gridhook.service.delete_webhook(story.account, webhook.id)
+        await story.gridhook.service.webhooks.delete(story.account, webhook.id)
 
 
 async def test_a_repeat_of_an_event_is_answered_like_the_first_time_and_sent_once(story: Story):
@@ -272,7 +272,7 @@ async def test_one_customers_dead_endpoint_does_not_slow_anothers_deliveries(sto
     dead = await story.webhook()
     account, _ = await story.gridhook.service.create_account("Another")
     async with Receiver() as other:
-        created = await story.gridhook.service.create_webhook(account.id, name="alive", url=other.url, subscribed_events=[ISSUED])
+        created = await story.gridhook.service.webhooks.create(account.id, name="alive", url=other.url, subscribed_events=[ISSUED])
         alive = Story(story.gridhook, story.clock, other, account.id)
         await alive.until(lambda w: w.is_verified, created.webhook.id)
         story.receiver.reply = Reply(hang=True)

@@ -80,7 +80,7 @@ def delete(webhook_id: str, account: str, yes: bool) -> None:
         return await service.store.webhook(account, webhook_id), await service.store.counts(account, webhook_id)
 
     async def work(service: Service) -> None:
-        await service.delete_webhook(account, webhook_id)
+        await service.webhooks.delete(account, webhook_id)
 
     if not yes:
         webhook, counts = with_service(look)

@@ -37,6 +37,15 @@ def credential_id(entropy: bytes) -> str:
     return "cred_" + _text(entropy)
 
 
+def signing_key_id(entropy: bytes) -> str:
+    """Of a webhook's Standard Webhooks key."""
+    return "sig_" + _text(entropy)
+
+
+def recovery_id(entropy: bytes) -> str:
+    return "rec_" + _text(entropy)
+
+
 def challenge_id(entropy: bytes) -> str:
     """Of one handshake; not its token."""
     return "ch_" + _text(entropy)

@@ -51,7 +51,7 @@ class Webhooks:
         wanted = strict_json.parse(caller.body)
         if not isinstance(wanted, dict):
             raise Unreadable("", "the body must be a JSON object with name, url and subscribed_events")
-        created = await self._service.create_webhook(
+        created = await self._service.webhooks.create(
             caller.account_id,
             name=_text(wanted, "name"),
             url=_text(wanted, "url"),
@@ -74,7 +74,7 @@ class Webhooks:
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
         try:
-            await self._service.delete_webhook(caller.account_id, webhook.id)
+            await self._service.webhooks.delete(caller.account_id, webhook.id)
         except NotFound:
             raise NotFound(GONE) from None
         return Reply(204, b"", [NO_STORE])
@@ -83,7 +83,7 @@ class Webhooks:
         """200: it was verified already, nothing is sent. 202: a handshake runs now; ask again for how it went."""
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
-        verified = await self._service.verify(caller.account_id, webhook.id)
+        verified = await self._service.webhooks.verify(caller.account_id, webhook.id)
         return reply(200 if verified else 202, {"id": webhook.id, "verified": verified})
 
     async def attempts(self, call: Call) -> Reply:

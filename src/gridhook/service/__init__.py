@@ -7,41 +7,25 @@ import re
 import secrets as chance
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine import Engine
-from gridhook.errors import Conflict, Forbidden, GridhookError, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
+from gridhook.errors import Forbidden, GridhookError, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
 from gridhook.limits import Budget, TimedCache
-from gridhook.model import Account, AccountSecret, AuthMethod, NewEvent, Publication, PublisherKey, Webhook
-from gridhook.rules import catalogue, cloudevents, contexts, ids
+from gridhook.model import Account, AccountSecret, NewEvent, Publication, PublisherKey
+from gridhook.rules import cloudevents, contexts, ids
 from gridhook.rules.cloudevents import Draft
-from gridhook.store.promises import Credential, Published, Store
+from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
+from gridhook.service.redelivery import Redelivery
+from gridhook.service.webhooks import Webhooks
+from gridhook.store.promises import Published, Store
 from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
 
 KEY_CACHE_SECONDS = 5.0  # how long a revoked key may still be taken by another process
-MAX_NAME = 120
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-SECRET_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """A new webhook. `private_key` is shown here and never again."""
-
-    webhook: Webhook
-    private_key: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A new secret or key: its id, and the text that is shown once."""
-
-    id: str
-    text: str = field(repr=False)
 
 
 class Service:
@@ -56,9 +40,11 @@ class Service:
         self.log = log
         self.metrics = metrics
         self.clock: Clock = store.clock
-        self._verify_budget = Budget(settings.verify_per_minute, 60.0)
-        self._new_url_budget = Budget(settings.new_urls_per_minute, 60.0)
-        self._last_verify: dict[str, float] = {}
+        self.webhooks = Webhooks(store=store, engine=engine, transport=transport, vault=vault, settings=settings)
+        self.redelivery = Redelivery(store=store, engine=engine, settings=settings)
+        # A bucket of two seconds' worth: a page of a console makes several calls at once.
+        self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None
+        self._publish_budget = Budget(2 * settings.publish_per_second, 2.0) if settings.publish_per_second else None
         self._publishers: TimedCache[PublisherKey | None] = TimedCache(KEY_CACHE_SECONDS)
         self._secrets: TimedCache[list[str]] = TimedCache(KEY_CACHE_SECONDS)
         self._known_accounts: TimedCache[Account] = TimedCache(KEY_CACHE_SECONDS)
@@ -82,8 +68,13 @@ class Service:
         self, account_id: str, drafts: Sequence[Draft | GridhookError], *, request_id: str | None = None
     ) -> list[Publication | GridhookError]:
         """Accept what is good: one answer per element, in order, after the commit. What it answers with a `Publication` without
-        `conflict` is never lost. Raises `NotFound` for an unknown account and `Unavailable` when nothing can be kept now."""
+        `conflict` is never lost. Raises `NotFound` for an unknown account, `TooMany`, and `Unavailable` when nothing can be kept now."""
         await self.account(account_id)
+        if self._publish_budget is not None:
+            wait = self._publish_budget.take(account_id, time.monotonic(), len(drafts))
+            if wait > 0:
+                limit = f"this account may publish {self.settings.publish_per_second} events a second"
+                raise TooMany(f"{limit}; nothing was kept, send again in {int(wait) + 1} s", int(wait) + 1)
         if self.store.backlog() > self.settings.max_waiting_events:
             raise Unavailable("more events wait for the disk than this process may hold; send again shortly", retry_after=1)
         now = self.clock.now()
@@ -145,7 +136,7 @@ class Service:
     async def create_account(self, name: str, *, account_id: str | None = None, enterprise: bool = True) -> tuple[Account, Issued]:
         """A new account with its first API secret. Raises `Invalid`, `Conflict`."""
         account_id = ids.account_id(chance.token_bytes(16)) if account_id is None else _checked_account_id(account_id)
-        account = Account(account_id, _checked_name(name), enterprise, self.clock.now())
+        account = Account(account_id, checked_name(name), enterprise, self.clock.now())
         await self.store.add_account(account)
         return account, await self.add_secret(account_id)
 
@@ -181,7 +172,7 @@ class Service:
         if account_id is not None:
             await self.store.account(account_id)
         issued = Issued(ids.publisher_key_id(chance.token_bytes(16)), "ghp_" + ids.secret_text(chance.token_bytes(SECRET_BYTES)))
-        key = PublisherKey(issued.id, _checked_name(name), account_id, self.clock.now())
+        key = PublisherKey(issued.id, checked_name(name), account_id, self.clock.now())
         await self.store.add_publisher_key(key, hashlib.sha256(issued.text.encode()).digest())
         return issued
 
@@ -189,84 +180,12 @@ class Service:
         await self.store.revoke_publisher_key(key_id, now=self.clock.now())
         self._publishers.clear()
 
-    # --- webhooks -----------------------------------------------------------------------------------------------
-
-    async def create_webhook(
-        self, account_id: str, *, name: str, url: str, subscribed_events: Sequence[str], auth_method: AuthMethod = AuthMethod.BEARER_TOKEN
-    ) -> Created:
-        """Register a webhook: pending, with a fresh Private Key; its handshake starts at once and runs by itself.
-
-        Raises `Invalid` naming the field (name, url, subscribed_events, auth_method): the URL must parse, resolve, and
-        resolve to public addresses only.
-        """
-        if auth_method is AuthMethod.MTLS:
-            raise Invalid("auth_method", "mtls is not available yet; use bearer_token")
-        name = _checked_name(name)
-        events = catalogue.check_subscribed(subscribed_events)
-        if len(events) > self.settings.max_subscribed_events:
-            raise Invalid("subscribed_events", f"at most {self.settings.max_subscribed_events} entries")
-        await self._check_url(url)
-        page = await self.store.webhooks(account_id, offset=0, limit=1)
-        if page.total >= self.settings.max_webhooks:
-            raise Conflict(f"this account has {page.total} webhooks, the most it may have; delete one first")
-        webhook = Webhook(
-            account_id=account_id,
-            id=ids.webhook_id(chance.token_bytes(16)),
-            name=name,
-            url=url,
-            url_version=1,
-            auth_method=auth_method,
-            subscribed_events=events,
-            created_at=self.clock.now(),
-        )
-        private_key = ids.secret_text(chance.token_bytes(SECRET_BYTES))
-        key_id = ids.credential_id(chance.token_bytes(16))
-        sealed = self.vault.seal(private_key, contexts.private_key(account_id, webhook.id, key_id))
-        await self.store.add_webhook(webhook, Credential(key_id, sealed))
-        self._start_handshake(account_id, webhook.id)
-        return Created(webhook, private_key)
-
-    async def verify(self, account_id: str, webhook_id: str) -> bool:
-        """Ask for a fresh handshake. True: already verified, nothing is sent. False: a handshake runs now, by itself.
-
-        Raises `NotFound`; `TooMany` when handshakes are asked for faster than the limits allow.
-        """
-        webhook = await self.store.webhook(account_id, webhook_id)
-        if webhook.is_verified:
-            return True
-        now = time.monotonic()
-        wait = self._last_verify.get(webhook_id, -1e9) + self.settings.verify_interval_seconds - now
+    def spend_call(self, account_id: str) -> None:
+        """One console API call of this account. Raises `TooMany`."""
+        wait = 0.0 if self._api_budget is None else self._api_budget.take(account_id, time.monotonic())
         if wait > 0:
-            raise TooMany(f"a handshake of this webhook was asked for a moment ago; try again in {int(wait) + 1} s", int(wait) + 1)
-        wait = self._verify_budget.take(account_id, now)
-        if wait > 0:
-            raise TooMany(f"at most {self.settings.verify_per_minute} handshakes a minute; try again in {int(wait) + 1} s", int(wait) + 1)
-        if len(self._last_verify) > 10_000:
-            self._last_verify.clear()
-        self._last_verify[webhook_id] = now
-        self.engine.start_verification(account_id, webhook_id)
-        return False
-
-    async def change_url(self, account_id: str, webhook_id: str, url: str) -> Webhook:
-        """Point a webhook elsewhere: pending again, deliveries held, a handshake with the new URL starts."""
-        await self._check_url(url)
-        webhook = await self.store.change_url(account_id, webhook_id, url, now=self.clock.now())
-        self._start_handshake(account_id, webhook_id)
-        return webhook
-
-    async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
-        """Raises `NotFound`, also the second time. What is queued for it is cancelled."""
-        await self.store.delete_webhook(account_id, webhook_id, now=self.clock.now())
-
-    def _start_handshake(self, account_id: str, webhook_id: str) -> None:
-        """The handshake that a new URL is owed: at once, or as soon as the account's budget of handshakes allows."""
-        self.engine.start_verification(account_id, webhook_id, wait=lambda: self._new_url_budget.take(account_id, time.monotonic()))
-
-    async def _check_url(self, url: str) -> None:
-        target = self.transport.parse(url)
-        refused = await self.transport.vet(target)
-        if refused is not None:
-            raise Invalid("url", f"{refused.detail or refused.reason.value} ({refused.reason.value})")
+            limit = f"at most {self.settings.api_per_second} calls a second"
+            raise TooMany(f"{limit}; try again in {int(wait) + 1} s", int(wait) + 1)
 
     async def require_enterprise(self, account_id: str) -> None:
         """Raises `Forbidden` for an account without webhooks in its plan, `Unauthenticated` for one that is gone."""
@@ -276,17 +195,6 @@ class Service:
             raise Unauthenticated("X-ACCT-ID and X-PAYLOAD-SIG do not match") from None
         if not account.enterprise:
             raise Forbidden("webhooks are part of the Enterprise plan; contact us to have them enabled for this account")
-
-
-def _checked_name(name: str) -> str:
-    text = name.strip() if isinstance(name, str) else ""
-    if not text:
-        raise Invalid("name", "is required: a label that people recognise, for example Production badge sync")
-    if len(text) > MAX_NAME:
-        raise Invalid("name", f"has {len(text)} characters; at most {MAX_NAME}")
-    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise Invalid("name", "must not contain control characters")
-    return text
 
 
 def _checked_account_id(account_id: str) -> str:

@@ -1,0 +1,361 @@
+"""The verbs on a customer's webhooks: register, prove, edit, pause, rotate, try, delete. Nothing is half done."""
+
+from __future__ import annotations
+
+import secrets as chance
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from gridhook.clock import Clock
+from gridhook.config import Settings
+from gridhook.engine import Engine
+from gridhook.errors import Conflict, Invalid, Stale, TooMany, Unavailable
+from gridhook.limits import Budget
+from gridhook.model import AuthMethod, Health, Instant, LaneLimits, Sealed, Value, Webhook
+from gridhook.rules import catalogue, contexts, ids, signatures, static_headers
+from gridhook.rules import extras as extras_rules
+from gridhook.rules.extras import Extras, SigningKey
+from gridhook.service.inputs import ENTROPY_BYTES, SECRET_BYTES, Issued, checked_limits, checked_name
+from gridhook.store.promises import AttemptDetail, Credential, CredentialInfo, Store, WebhookCounts, WebhookEdit
+from gridhook.transport.wire import Transport
+from gridhook.vault import SealBroken, Vault
+
+LONGEST_KEY_DELAY_MS = 7 * 86_400_000  # how far ahead a Private Key may be scheduled
+LONGEST_OVERLAP_SECONDS = 7 * 86_400  # how long a replaced signing key may go on signing
+DEFAULT_OVERLAP_SECONDS = 86_400
+EDIT_TRIES = 5  # of an edit that must read first, when others edit the same webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new webhook. `private_key` is shown here and never again."""
+
+    webhook: Webhook
+    private_key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A webhook as it stands in a list."""
+
+    webhook: Webhook
+    held: int
+    held_until: Instant | None
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """All that can be shown of one webhook: nothing secret. `headers`: names only; their values are masked by not being here."""
+
+    webhook: Webhook
+    counts: WebhookCounts
+    health: Health
+    keys: list[CredentialInfo]
+    key_in_use: str | None
+    headers: tuple[str, ...]
+    signing_keys: tuple[SigningKey, ...] = field(repr=False)
+
+
+class Changes(Value, frozen=True):
+    """What a person wants changed; UNSET stays. `headers`: a merge patch (RFC 7396): null removes one, None at the top removes all."""
+
+    name: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    subscribed_events: Sequence[str] | UnsetType = UNSET
+    max_in_flight: int | UnsetType | None = UNSET
+    rate_per_second: float | UnsetType | None = UNSET
+    headers: Mapping[str, object] | UnsetType | None = UNSET
+
+
+class Webhooks:
+    def __init__(self, *, store: Store, engine: Engine, transport: Transport, vault: Vault, settings: Settings) -> None:
+        self._store = store
+        self._engine = engine
+        self._transport = transport
+        self._vault = vault
+        self._settings = settings
+        self._clock: Clock = store.clock
+        self._verify_budget = Budget(settings.verify_per_minute, 60.0)
+        self._new_url_budget = Budget(settings.new_urls_per_minute, 60.0)
+        self._test_budget = Budget(settings.tests_per_minute, 60.0)
+        self._last_verify: dict[str, float] = {}
+
+    # --- register, prove, delete --------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        account_id: str,
+        *,
+        name: str,
+        url: str,
+        subscribed_events: Sequence[str],
+        auth_method: AuthMethod = AuthMethod.BEARER_TOKEN,
+        max_in_flight: int | None = None,
+        rate_per_second: float | None = None,
+        headers: Mapping[str, object] | None = None,
+    ) -> Created:
+        """Register a webhook: pending, with a fresh Private Key; its handshake starts at once and runs by itself.
+
+        Raises `Invalid` naming the field: the URL must parse, resolve, and resolve to public addresses only.
+        """
+        if auth_method is AuthMethod.MTLS:
+            raise Invalid("auth_method", "mtls is not available yet; use bearer_token")
+        name = checked_name(name)
+        events = self._checked_events(subscribed_events)
+        limits = checked_limits(max_in_flight, rate_per_second)
+        extras = Extras(headers=tuple(static_headers.check_headers(headers or {}).items()))
+        await self._check_url(url)
+        page = await self._store.webhooks(account_id, offset=0, limit=1)
+        if page.total >= self._settings.max_webhooks:
+            raise Conflict(f"this account has {page.total} webhooks, the most it may have; delete one first")
+        webhook_id = ids.webhook_id(chance.token_bytes(ENTROPY_BYTES))
+        webhook = Webhook(
+            account_id=account_id,
+            id=webhook_id,
+            name=name,
+            url=url,
+            url_version=1,
+            auth_method=auth_method,
+            subscribed_events=events,
+            created_at=self._clock.now(),
+            limits=limits,
+            extras=self._sealed(account_id, webhook_id, extras),
+        )
+        credential, private_key = self._new_key(account_id, webhook_id)
+        await self._store.add_webhook(webhook, credential)
+        self._start_handshake(account_id, webhook_id)
+        return Created(webhook, private_key)
+
+    async def verify(self, account_id: str, webhook_id: str) -> bool:
+        """Ask for a fresh handshake. True: already verified, nothing is sent. False: a handshake runs now, by itself.
+
+        Raises `NotFound`; `TooMany` when handshakes are asked for faster than the limits allow.
+        """
+        webhook = await self._store.webhook(account_id, webhook_id)
+        if webhook.is_verified:
+            return True
+        now = time.monotonic()
+        wait = self._last_verify.get(webhook_id, -1e9) + self._settings.verify_interval_seconds - now
+        if wait > 0:
+            raise TooMany(f"a handshake of this webhook was asked for a moment ago; try again in {int(wait) + 1} s", int(wait) + 1)
+        _spend(self._verify_budget, account_id, f"at most {self._settings.verify_per_minute} handshakes a minute")
+        if len(self._last_verify) > 10_000:
+            self._last_verify.clear()
+        self._last_verify[webhook_id] = now
+        self._engine.start_verification(account_id, webhook_id)
+        return False
+
+    async def delete(self, account_id: str, webhook_id: str) -> None:
+        """Raises `NotFound`, also the second time. What is queued for it is cancelled."""
+        await self._store.delete_webhook(account_id, webhook_id, now=self._clock.now())
+
+    # --- look ---------------------------------------------------------------------------------------------------
+
+    async def listed(self, account_id: str, webhooks: Sequence[Webhook]) -> list[Listed]:
+        """Each with what is held for it and how it has been doing."""
+        wanted = [webhook.id for webhook in webhooks]
+        held = await self._store.held(account_id, wanted)
+        health = await self._store.health(account_id, wanted, now=self._clock.now())
+        found = []
+        for one in webhooks:
+            count, until = held.get(one.id, (0, None))
+            found.append(Listed(one, count, until, health.get(one.id, Health())))
+        return found
+
+    async def detail(self, account_id: str, webhook_id: str) -> Detail:
+        """Raises `NotFound`."""
+        now = self._clock.now()
+        webhook = await self._store.webhook(account_id, webhook_id)
+        counts = await self._store.counts(account_id, webhook_id)
+        health = await self._store.health(account_id, [webhook_id], now=now)
+        keys = await self._store.credentials(account_id, webhook_id)
+        extras = self._opened(webhook)
+        in_use = next((key.id for key in keys if key.activates_at <= now), None)
+        names = tuple(name for name, _ in extras.headers)
+        return Detail(webhook, counts, health.get(webhook_id, Health()), keys, in_use, names, extras.live_keys(now))
+
+    # --- edit, pause, resume ------------------------------------------------------------------------------------
+
+    async def edit(self, account_id: str, webhook_id: str, changes: Changes, *, revision: int | None = None) -> Webhook:
+        """All of the changes or none. revision: what the caller has seen; `Stale` when it is not the current one any more.
+
+        Another URL makes the webhook pending again: its deliveries are held, numbers kept, and a handshake with the new URL starts.
+        Raises `Invalid` naming the field, `NotFound`.
+        """
+        name = changes.name if isinstance(changes.name, UnsetType) else checked_name(changes.name)
+        events = changes.subscribed_events
+        if not isinstance(events, UnsetType):
+            events = self._checked_events(events)
+        for attempt in range(1, EDIT_TRIES + 1):
+            before = await self._store.webhook(account_id, webhook_id)
+            if revision is not None and before.revision != revision:
+                raise _stale(before)
+            edit = WebhookEdit(name=name, url=changes.url, subscribed_events=events)
+            if isinstance(changes.url, str) and changes.url != before.url:
+                await self._check_url(changes.url)
+            if changes.max_in_flight is not UNSET or changes.rate_per_second is not UNSET:
+                edit = replace(edit, limits=_merged_limits(before, changes))
+            if not isinstance(changes.headers, UnsetType):
+                extras = self._opened(before)
+                kept = {} if changes.headers is None else static_headers.merge_headers(dict(extras.headers), changes.headers)
+                edit = replace(edit, extras=self._sealed(account_id, webhook_id, replace(extras, headers=tuple(kept.items()))))
+            try:
+                return await self._edited(before, edit)
+            except Stale:
+                if revision is not None or attempt == EDIT_TRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def change_url(self, account_id: str, webhook_id: str, url: str) -> Webhook:
+        """Point a webhook elsewhere, or have the same URL proven anew: pending again, deliveries held, a handshake starts."""
+        await self._check_url(url)
+        webhook = await self._store.change_url(account_id, webhook_id, url, now=self._clock.now())
+        self._start_handshake(account_id, webhook_id)
+        return webhook
+
+    async def pause(self, account_id: str, webhook_id: str) -> Webhook:
+        """Deliveries are held from now on, each until its event is too old. Twice is once. Raises `NotFound`."""
+        return await self._store.pause_webhook(account_id, webhook_id, now=self._clock.now())
+
+    async def resume(self, account_id: str, webhook_id: str) -> Webhook:
+        """What was held goes out oldest first, slowly at first. Twice is once. Raises `NotFound`."""
+        webhook = await self._store.resume_webhook(account_id, webhook_id, now=self._clock.now())
+        self._engine.resumed(account_id, webhook_id)
+        return webhook
+
+    async def _edited(self, before: Webhook, edit: WebhookEdit) -> Webhook:
+        webhook = await self._store.edit_webhook(before.account_id, before.id, edit, revision=before.revision, now=self._clock.now())
+        self._engine.edited(webhook)
+        if webhook.url_version != before.url_version:
+            self._start_handshake(before.account_id, before.id)
+        return webhook
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    async def rotate_key(self, account_id: str, webhook_id: str, *, activates_at: Instant | None = None) -> Issued:
+        """A new Private Key, shown once; in use at once, or from `activates_at` on, so that the receiver can learn to accept both first.
+
+        Raises `Invalid("activates_at")` for more than 7 days ahead, `Conflict` while another key waits for its time, or for a webhook that
+        uses none.
+        """
+        now = self._clock.now()
+        at = now if activates_at is None else activates_at
+        if at > now + LONGEST_KEY_DELAY_MS:
+            raise Invalid("activates_at", "lies more than 7 days ahead; choose an earlier time, or leave it out to use the key at once")
+        webhook = await self._store.webhook(account_id, webhook_id)
+        if webhook.auth_method is not AuthMethod.BEARER_TOKEN:
+            raise Conflict("this webhook presents a certificate; it has no Private Key to rotate")
+        credential, text = self._new_key(account_id, webhook_id)
+        await self._store.add_credential(account_id, webhook_id, credential, activates_at=max(at, now), now=now)
+        return Issued(credential.id, text, max(at, now))
+
+    async def cancel_key(self, account_id: str, webhook_id: str, key_id: str) -> None:
+        """Take back a Private Key that is not in use yet. Raises `NotFound`, `Conflict` when it is in use."""
+        await self._store.cancel_credential(account_id, webhook_id, key_id, now=self._clock.now())
+
+    async def rotate_signing_key(self, account_id: str, webhook_id: str, *, overlap_seconds: int = DEFAULT_OVERLAP_SECONDS) -> Issued:
+        """A new Standard Webhooks key, shown once; from the first one on deliveries are signed. The one before signs along for
+        `overlap_seconds`, so that the receiver can change over in its own time. Raises `Invalid("overlap_seconds")`, `NotFound`."""
+        if not 0 <= overlap_seconds <= LONGEST_OVERLAP_SECONDS:
+            raise Invalid("overlap_seconds", f"must lie between 0 and {LONGEST_OVERLAP_SECONDS} (7 days)")
+        now = self._clock.now()
+        key = SigningKey(ids.signing_key_id(chance.token_bytes(ENTROPY_BYTES)), signatures.new_key(chance.token_bytes(SECRET_BYTES)), now)
+
+        def rotated(extras: Extras) -> Extras:
+            until = now + overlap_seconds * 1000
+            old = tuple(replace(one, expires_at=until if one.expires_at is None else one.expires_at) for one in extras.live_keys(now))
+            return replace(extras, signing_keys=(key, *(one for one in old if one.expires_at is not None and one.expires_at > now)))
+
+        await self._edit_extras(account_id, webhook_id, rotated)
+        return Issued(key.id, key.secret, now)
+
+    async def stop_signing(self, account_id: str, webhook_id: str) -> Webhook:
+        """Deliveries carry no signature any more; its keys are forgotten. Raises `NotFound`."""
+        return await self._edit_extras(account_id, webhook_id, lambda extras: replace(extras, signing_keys=()))
+
+    async def _edit_extras(self, account_id: str, webhook_id: str, change: Callable[[Extras], Extras]) -> Webhook:
+        for attempt in range(1, EDIT_TRIES + 1):
+            before = await self._store.webhook(account_id, webhook_id)
+            edit = WebhookEdit(extras=self._sealed(account_id, webhook_id, change(self._opened(before))))
+            try:
+                return await self._edited(before, edit)
+            except Stale:
+                if attempt == EDIT_TRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    # --- try ----------------------------------------------------------------------------------------------------
+
+    async def send_test(self, account_id: str, webhook_id: str, type: str) -> AttemptDetail:
+        """Send one synthetic event of this type now, once, and tell what came of it.
+
+        Raises `NotFound`; `Invalid("type")`; `Conflict` for a webhook that is not verified; `TooMany`.
+        """
+        catalogue.event_type(type, field="type")
+        webhook = await self._store.webhook(account_id, webhook_id)
+        if not webhook.is_verified:
+            raise Conflict("this webhook is pending: nothing is sent to a URL that has not been proven; complete the verification first")
+        _spend(self._test_budget, account_id, f"at most {self._settings.tests_per_minute} test sends a minute")
+        attempt = await self._engine.send_test(account_id, webhook_id, type)
+        return await self._store.attempt(account_id, attempt.id)
+
+    # --- pieces -------------------------------------------------------------------------------------------------
+
+    def _checked_events(self, names: object) -> tuple[str, ...]:
+        events = catalogue.check_subscribed(names)
+        if len(events) > self._settings.max_subscribed_events:
+            raise Invalid("subscribed_events", f"at most {self._settings.max_subscribed_events} entries")
+        return events
+
+    async def _check_url(self, url: str) -> None:
+        target = self._transport.parse(url)
+        refused = await self._transport.vet(target)
+        if refused is not None:
+            raise Invalid("url", f"{refused.detail or refused.reason.value} ({refused.reason.value})")
+
+    def _start_handshake(self, account_id: str, webhook_id: str) -> None:
+        """The handshake that a new URL is owed: at once, or as soon as the account's budget of handshakes allows."""
+        self._engine.start_verification(account_id, webhook_id, wait=lambda: self._new_url_budget.take(account_id, time.monotonic()))
+
+    def _new_key(self, account_id: str, webhook_id: str) -> tuple[Credential, str]:
+        text = ids.secret_text(chance.token_bytes(SECRET_BYTES))
+        key_id = ids.credential_id(chance.token_bytes(ENTROPY_BYTES))
+        return Credential(key_id, self._vault.seal(text, contexts.private_key(account_id, webhook_id, key_id))), text
+
+    def _sealed(self, account_id: str, webhook_id: str, extras: Extras) -> Sealed | None:
+        if extras.is_empty:
+            return None
+        return self._vault.seal(extras_rules.to_text(extras), contexts.extras(account_id, webhook_id))
+
+    def _opened(self, webhook: Webhook) -> Extras:
+        if webhook.extras is None:
+            return Extras()
+        try:
+            return extras_rules.from_text(self._vault.open(webhook.extras, contexts.extras(webhook.account_id, webhook.id)))
+        except SealBroken:
+            # To go on would drop headers and keys that the customer set: an operator must look first.
+            raise Unavailable("the stored headers and signing keys of this webhook could not be decrypted") from None
+
+
+def _merged_limits(before: Webhook, changes: Changes) -> LaneLimits | None:
+    had = before.limits or LaneLimits()
+    in_flight, rate = changes.max_in_flight, changes.rate_per_second
+    return checked_limits(
+        had.max_in_flight if isinstance(in_flight, UnsetType) else in_flight,
+        had.rate_per_second if isinstance(rate, UnsetType) else rate,
+    )
+
+
+def _spend(budget: Budget, account_id: str, limit: str) -> None:
+    wait = budget.take(account_id, time.monotonic())
+    if wait > 0:
+        raise TooMany(f"{limit}; try again in {int(wait) + 1} s", int(wait) + 1)
+
+
+def _stale(webhook: Webhook) -> Stale:
+    return Stale(f"webhook {webhook.id} was changed meanwhile (it is at revision {webhook.revision}): read it again, then decide")
