@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeAlias
@@ -16,6 +17,15 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
+class RefusedBy(StrEnum):
+    """What stands against an address, hence what an operator would have to change."""
+
+    TABLE = "table"  # it is not public: a network or a host name may open it
+    SEALED = "sealed"  # metadata, link-local: only a network of this one address opens it
+    OPERATOR = "operator"  # GRIDHOOK_REFUSE_NETWORKS
+    ZONE = "zone"  # a zone id: nothing opens it
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why an address is not connected to. `str()` is for the customer: "10.0.0.5 is in 10.0.0.0/8, private (RFC 1918)"."""
@@ -23,9 +33,21 @@ class Refusal:
     address: Address
     network: str
     why: str
+    by: RefusedBy = RefusedBy.TABLE
 
     def __str__(self) -> str:
         return f"{self.address} is in {self.network}, {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The operator's entry that opened an address. `str()` is as it would be set: "GRIDHOOK_ALLOW_NETWORKS=10.0.0.0/8"."""
+
+    setting: str
+    entry: Network | str
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.entry}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +97,47 @@ def refusal(ip: Address, policy: AddressPolicy, host: str | None = None) -> Refu
     An IPv6 address is judged together with every IPv4 address it can carry, so that no spelling of a sealed address is opened by
     a network drawn around the spelling.
     """
+    ruled = _ruling(ip, policy, host)
+    return ruled if isinstance(ruled, Refusal) else None
+
+
+def admission(ip: Address, policy: AddressPolicy, host: str | None = None) -> Admission | None:
+    """What opened an address that is not public; None when it needs no opening, or is refused."""
+    ruled = _ruling(ip, policy, host)
+    return ruled if isinstance(ruled, Admission) and not is_public(ip) else None
+
+
+def _ruling(ip: Address, policy: AddressPolicy, host: str | None) -> Refusal | Admission | None:
+    """The rule that decides about an address: what refuses it, what an operator opened it with, or None when it is merely public."""
     if isinstance(ip, IPv6Address) and ip.scope_id is not None:
-        return Refusal(ip, "fe80::/10", "bound to one link by a zone id (RFC 4007)")
+        return Refusal(ip, "fe80::/10", "bound to one link by a zone id (RFC 4007)", RefusedBy.ZONE)
     carried = tuple(_carried(ip)) if isinstance(ip, IPv6Address) else ()
     for address in (ip, *carried):
         for network in policy.extra_refuse:
             if address in network:
-                return Refusal(ip, str(network), "refused by this service's operator")
-    exactly_allowed = any(network.num_addresses == 1 and network.network_address == ip for network in policy.allow_networks)
-    if exactly_allowed:
-        return None
+                return Refusal(ip, str(network), "refused by this service's operator", RefusedBy.OPERATOR)
+    for network in policy.allow_networks:
+        if network.num_addresses == 1 and network.network_address == ip:
+            return Admission("GRIDHOOK_ALLOW_NETWORKS", network)
     if isinstance(ip, IPv6Address):
         for prefix in policy.nat64_prefixes:
             if ip in prefix:
-                inner = refusal(IPv4Address(int(ip) & 0xFFFF_FFFF), policy, host)
-                return inner and Refusal(ip, str(prefix), f"NAT64 of {inner.address}, which is in {inner.network}, {inner.why}")
+                inner = _ruling(IPv4Address(int(ip) & 0xFFFF_FFFF), policy, host)
+                if isinstance(inner, Refusal):
+                    return Refusal(ip, str(prefix), f"NAT64 of {inner.address}, which is in {inner.network}, {inner.why}", inner.by)
+                return inner or Admission("GRIDHOOK_NAT64_PREFIXES", prefix)
     row = _row_of(ip)
     for address in (ip, *carried):
         inside = _row_of(address)
         if inside is not None and inside.sealed:
-            return _refused(ip, row or inside, None if address == ip else address)
-    if any(ip in network for network in policy.allow_networks) or (host is not None and host in policy.allow_hosts):
-        return None
+            return _refused(ip, row or inside, None if address == ip else address, RefusedBy.SEALED)
+    for network in policy.allow_networks:
+        if ip in network:
+            return Admission("GRIDHOOK_ALLOW_NETWORKS", network)
+    if host is not None and host in policy.allow_hosts:
+        return Admission("GRIDHOOK_ALLOW_HOSTS", host)
     if row is not None:
-        return _refused(ip, row, None)
+        return _refused(ip, row, None, RefusedBy.TABLE)
     if isinstance(ip, IPv6Address) and _is_isatap(ip):
         return Refusal(ip, str(IPv6Network((int(ip) >> 64 << 64, 64))), f"ISATAP: carries {carried[0]} (RFC 5214)")
     return None
@@ -109,9 +148,9 @@ def is_public(ip: Address) -> bool:
     return refusal(ip, PUBLIC_ONLY) is None
 
 
-def _refused(ip: Address, row: Row, carried: Address | None) -> Refusal:
+def _refused(ip: Address, row: Row, carried: Address | None, by: RefusedBy) -> Refusal:
     what = f"{row.why} ({row.source})"
-    return Refusal(ip, str(row.network), what if carried is None else f"{what}, and carries {carried}")
+    return Refusal(ip, str(row.network), what if carried is None else f"{what}, and carries {carried}", by)
 
 
 def _by_length(rows: Iterable[Row]) -> tuple[tuple[int, int, Row], ...]:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from gridhook.rules.address_policy import PUBLIC_ONLY, Address, AddressPolicy, Network, Refusal, is_public, refusal
+from gridhook.rules.address_policy import (
+    PUBLIC_ONLY,
+    Address,
+    AddressPolicy,
+    Admission,
+    Network,
+    Refusal,
+    RefusedBy,
+    admission,
+    is_public,
+    refusal,
+)
 from gridhook.rules.hostnames import BadName, LiteralName, ascii_host
-from gridhook.rules.urls import URL_LIMIT, Target, parse_url
+from gridhook.rules.urls import URL_LIMIT, Target, UrlFault, UrlRefused, parse_url
 
 __all__ = [
     "PUBLIC_ONLY",
     "URL_LIMIT",
     "Address",
     "AddressPolicy",
+    "Admission",
     "BadName",
     "LiteralName",
     "Network",
     "Refusal",
+    "RefusedBy",
     "Target",
+    "UrlFault",
+    "UrlRefused",
+    "admission",
     "ascii_host",
     "is_public",
     "parse_url",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from gridhook.errors import Invalid
-from gridhook.rules.address_policy import Address, AddressPolicy, refusal
+from gridhook.rules.address_policy import Address, AddressPolicy, Refusal, refusal
 from gridhook.rules.address_table import REFUSED_PORTS, REFUSED_SUFFIXES
 from gridhook.rules.hostnames import BadName, LiteralName, ascii_host
 
@@ -39,8 +40,27 @@ class Target:
         return _authority(self.scheme, self.host, self.port)
 
 
+class UrlFault(StrEnum):
+    """What a refused URL breaks, hence what an operator could open."""
+
+    SPELLING = "spelling"
+    HOST_NAME = "host_name"  # a name without public meaning
+    PORT = "port"
+    ADDRESS = "address"  # a literal address that is not public
+
+
+class UrlRefused(Invalid):
+    """`message` says what is wrong and what to write instead. `offender`: the host name or port; `refusal`: of the literal address."""
+
+    def __init__(self, message: str, fault: UrlFault = UrlFault.SPELLING, offender: str = "", refusal: Refusal | None = None) -> None:
+        super().__init__("url", message)
+        self.fault = fault
+        self.offender = offender
+        self.refusal = refusal
+
+
 def parse_url(text: str, policy: AddressPolicy) -> Target:
-    """The target of a webhook's URL. Raises `Invalid("url", ...)` saying what is wrong and what to write instead.
+    """The target of a webhook's URL. Raises `UrlRefused`, an `Invalid("url", ...)`, saying what is wrong and what to write instead.
 
     Nothing is repaired: parsers disagree exactly where one of them repairs (`http://8.8.8.8\\@127.0.0.1/` has two hosts), and the
     one that checks is then not the one that connects. Names are not resolved here; literal addresses are judged here and again by
@@ -90,7 +110,7 @@ def _parse_authority(authority: str, scheme: str, policy: AddressPolicy) -> tupl
         rest = colon + digits
     port = _parse_port(rest, scheme, policy)
     if literal is not None and (refused := refusal(literal, policy)) is not None:
-        raise _invalid(f"must point to a public address; {refused}")
+        raise UrlRefused(f"must point to a public address; {refused}", UrlFault.ADDRESS, host, refused)
     return host, literal, port
 
 
@@ -109,10 +129,12 @@ def _parse_host(name: str, policy: AddressPolicy) -> tuple[str, IPv4Address | No
     except BadName as error:
         raise _invalid(f"has a host that {error}") from None
     if "." not in host:
-        raise _invalid(f"has the host {host!r}, which is no public name; write the full name, such as hooks.example.com")
+        message = f"has the host {host!r}, which is no public name; write the full name, such as hooks.example.com"
+        raise UrlRefused(message, UrlFault.HOST_NAME, host)
     for suffix, source in REFUSED_SUFFIXES:
         if host == suffix or host.endswith("." + suffix):
-            raise _invalid(f"has a host under .{suffix}, which is not on the public internet ({source}); use a public name")
+            message = f"has a host under .{suffix}, which is not on the public internet ({source}); use a public name"
+            raise UrlRefused(message, UrlFault.HOST_NAME, host)
     return host, None
 
 
@@ -125,9 +147,11 @@ def _parse_port(rest: str, scheme: str, policy: AddressPolicy) -> int:
     else:
         raise _invalid("has a port that is no number between 1 and 65535 in plain digits")
     if policy.allow_ports and port not in policy.allow_ports:
-        raise _invalid(f"uses port {port}; this service sends only to {', '.join(map(str, sorted(policy.allow_ports)))}")
+        message = f"uses port {port}; this service sends only to {', '.join(map(str, sorted(policy.allow_ports)))}"
+        raise UrlRefused(message, UrlFault.PORT, str(port))
     if not policy.allow_ports and port in REFUSED_PORTS:
-        raise _invalid(f"uses port {port}, which belongs to a service other than HTTP; use 443 or another port that HTTP servers use")
+        message = f"uses port {port}, which belongs to a service other than HTTP; use 443 or another port that HTTP servers use"
+        raise UrlRefused(message, UrlFault.PORT, str(port))
     return port
 
 
@@ -140,5 +164,5 @@ def _percent_encode(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode())
 
 
-def _invalid(what: str) -> Invalid:
-    return Invalid("url", what)
+def _invalid(what: str) -> UrlRefused:
+    return UrlRefused(what)

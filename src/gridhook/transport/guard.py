@@ -16,7 +16,8 @@ from typing import TypeAlias
 from gridhook.config import Settings
 from gridhook.limits import Remembered
 from gridhook.model import Exchange, Phase, Reason, Timings, Unreachable
-from gridhook.rules.addresses import AddressPolicy, Refusal, Target, refusal
+from gridhook.rules.addresses import AddressPolicy, Refusal, Target, admission, refusal
+from gridhook.rules.inspection import Inspection, Judged
 from gridhook.transport.nameservers import parse_servers
 from gridhook.transport.resolver import DnsResolver, Resolved, Resolver
 
@@ -70,18 +71,43 @@ class Guard:
         known = self.vet_now(target)
         if known is not None:
             return known
-        started = time.perf_counter()
-        answer = await self._resolver.resolve(target.host, seconds)
-        took_us = int((time.perf_counter() - started) * 1_000_000)
+        answer, took_us = await self._look_up(target, seconds)
+        return answer if isinstance(answer, Unreachable) else self._verdict(target, answer, took_us)
+
+    async def explain(self, target: Target, seconds: float, url: str) -> Inspection:
+        """The same verdict, and how it came about. `url`: the target as it was asked for. Never raises."""
+        if target.literal is not None:
+            judged = Judged(target.literal, refusal(target.literal, self.policy), admission(target.literal, self.policy))
+            return Inspection(url, target, addresses=(judged,), refused=_refusal_of(self.vet_now(target)))
+        at_hand = self._resolver.cached(target.host)
+        answer, took_us = (at_hand, None) if at_hand is not None else await self._look_up(target, seconds)
         if isinstance(answer, Unreachable):
-            return _timed(answer, took_us)
-        return self._verdict(target, answer, took_us)
+            return Inspection(url, target, lookup_us=took_us, refused=answer)
+        return Inspection(
+            url,
+            target,
+            addresses=tuple(
+                Judged(address, refusal(address, self.policy, target.host), admission(address, self.policy, target.host))
+                for address in answer.addresses
+            ),
+            aliases=answer.aliases,
+            ttl_seconds=answer.ttl,
+            lookup_us=took_us,
+            refused=_refusal_of(self._verdict(target, answer, took_us)),
+        )
 
     def permits(self, ip: Address, target: Target) -> bool:
         """Whether a socket to `ip` may be used for `target`. A second lock, by the same rule: it does not trust the client library."""
         if target.literal is not None:
             return ip == target.literal and refusal(ip, self.policy) is None
         return refusal(ip, self.policy, target.host) is None
+
+    async def _look_up(self, target: Target, seconds: float) -> tuple[Resolved | Unreachable, int]:
+        """What DNS says, and the microseconds that it took."""
+        started = time.perf_counter()
+        answer = await self._resolver.resolve(target.host, seconds)
+        took_us = int((time.perf_counter() - started) * 1_000_000)
+        return (_timed(answer, took_us) if isinstance(answer, Unreachable) else answer), took_us
 
     def _verdict(self, target: Target, answer: Resolved, took_us: int | None) -> Vetted | Unreachable:
         judged = self._judged.get(target.host)
@@ -133,6 +159,10 @@ def _explain(host: str, addresses: tuple[Address, ...], refusals: list[Refusal])
     if all(refused.address.version == 6 for refused in refusals) and any(address.version == 4 for address in addresses):
         return f"{text}; only IPv6 (AAAA) records are at fault, and one is enough to refuse: correct or remove them"
     return f"{text}; {len(refusals)} of its {len(addresses)} addresses are at fault, and one is enough to refuse: remove it from DNS"
+
+
+def _refusal_of(verdict: Vetted | Unreachable | None) -> Unreachable | None:
+    return verdict if isinstance(verdict, Unreachable) else None
 
 
 def _refused(detail: str) -> Unreachable:

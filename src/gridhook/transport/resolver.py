@@ -39,11 +39,16 @@ _LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The addresses of `host`, IPv4 first, as DNS ordered them. `fresh_until` is on the monotonic clock, in seconds."""
+    """The addresses of `host`, IPv4 first, as DNS ordered them. `fresh_until` is on the monotonic clock, in seconds.
+
+    aliases: the names that its CNAME records led through, in order. ttl: as DNS gave it, in seconds; None without DNS.
+    """
 
     host: str
     addresses: tuple[Address, ...]
     fresh_until: float
+    aliases: tuple[str, ...] = ()
+    ttl: int | None = None
 
 
 class Resolver(Protocol):
@@ -136,7 +141,8 @@ class DnsResolver:
             return _failed(Reason.DNS_ERROR, f"{host} has {len(addresses)} addresses; at most {MAX_ADDRESSES} are considered")
         if addresses:
             ttl = min(answer.ttl for answer in answers if answer.addresses)
-            return Resolved(host, addresses, started + min(float(ttl), self._cache_seconds))
+            aliases = max((answer.aliases for answer in answers if answer.addresses), key=len)
+            return Resolved(host, addresses, started + min(float(ttl), self._cache_seconds), aliases, ttl)
         troubles = {answer.trouble for answer in answers}
         if "nxdomain" in troubles:
             return _failed(Reason.DNS_ERROR, f"{host} does not exist in DNS")
@@ -186,6 +192,7 @@ class _Answer:
     addresses: tuple[Address, ...] = ()
     ttl: int = 0
     trouble: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 _LATE = _Answer(trouble="late")
@@ -198,16 +205,18 @@ def _read(response: dns.message.Message, kind: dns.rdatatype.RdataType) -> _Answ
         return _BROKEN  # SERVFAIL, REFUSED, ...
     question = response.question[0]
     name, ttl = question.name, 2**31
+    aliases: list[str] = []
     for _ in range(MAX_CNAMES + 1):
         records = response.get_rrset(response.answer, name, question.rdclass, kind)
         if records is not None:
             ttl = min(ttl, records.ttl)
-            return _Answer(tuple(ip_address(record.to_text()) for record in records), ttl)
+            return _Answer(tuple(ip_address(record.to_text()) for record in records), ttl, aliases=tuple(aliases))
         alias = response.get_rrset(response.answer, name, question.rdclass, dns.rdatatype.CNAME)
         if alias is None:
             return _Answer(trouble="nxdomain" if response.rcode() == dns.rcode.NXDOMAIN else "")
         ttl = min(ttl, alias.ttl)
         name = alias[0].target
+        aliases.append(name.to_text(omit_final_dot=True).lower())
     return _Answer(trouble="chain")
 
 

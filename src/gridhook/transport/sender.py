@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from gridhook.model import Outcome, Phase, Reason, Unreachable
-from gridhook.rules.addresses import Target, parse_url
+from gridhook.rules.addresses import Target, UrlRefused, parse_url
+from gridhook.rules.inspection import Inspection, Judged
 from gridhook.transport.guard import Guard, Vetted
 from gridhook.transport.loop import Ended, SendLoop, unsent
 from gridhook.transport.transfer import Job
@@ -68,6 +69,16 @@ class Sender:
         """See `wire.Transport.vet`. Never raises."""
         vetted = await self._guard.vet(target, Limits().connect_seconds)
         return vetted if isinstance(vetted, Unreachable) else None
+
+    async def explain(self, url: str) -> Inspection:
+        """See `wire.Transport.explain`. Never raises."""
+        try:
+            target = self.parse(url)
+        except UrlRefused as fault:
+            judged = () if fault.refusal is None else (Judged(fault.refusal.address, fault.refusal),)
+            refused = Unreachable(Reason.URL_REFUSED, fault.message, Phase.DNS)
+            return Inspection(url, fault=fault.fault, offender=fault.offender, addresses=judged, refused=refused)
+        return await self._guard.explain(target, Limits().connect_seconds, url)
 
     def submit(self, outgoing: Outgoing, done: Done) -> None:
         """See `wire.Transport.submit`. The request's clocks start here."""

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 from gridhook.model import Outcome, Unreachable, Value
 from gridhook.rules.addresses import Target
+from gridhook.rules.inspection import Inspection
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -61,6 +62,10 @@ class Transport(Protocol):
 
     async def vet(self, target: Target) -> Unreachable | None:
         """Resolve and judge without sending anything: None when every address is allowed."""
+        ...
+
+    async def explain(self, url: str) -> Inspection:
+        """The whole verdict on a URL, reached as for a delivery, with nothing sent to it (its DNS servers are asked)."""
         ...
 
     def submit(self, outgoing: Outgoing, done: Done) -> None:
