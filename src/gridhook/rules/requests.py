@@ -6,6 +6,7 @@ Source: AccessGrid webhook guide, "The delivery payload".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 USER_AGENT = "AccessGrid-Webhooks/1.0"
 CLOUDEVENT = "application/cloudevents+json"
@@ -14,14 +15,17 @@ CLOUDEVENT = "application/cloudevents+json"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
 
 
-def delivery_headers(bearer_token: str | None) -> tuple[tuple[str, str], ...]:
-    """The three headers of a delivery, in the guide's order; Authorization only with a token.
+def delivery_headers(bearer_token: str | None, extra: Iterable[tuple[str, str]] = ()) -> tuple[tuple[str, str], ...]:
+    """What every attempt of a delivery carries: the guide's three headers in its order, Authorization only with a token, then `extra`.
+
+    extra: the webhook's static headers, as `static_headers.check_headers` let them pass. The headers of a signature are not among
+        them: they change with each attempt, and are put after these.
 
     Raises ValueError, without the token in its text, when the token cannot stand in a header.
     """
     headers = (("Content-Type", CLOUDEVENT), ("User-Agent", USER_AGENT))
     if bearer_token is None:
-        return headers
+        return (*headers, *extra)
     if not _TOKEN.fullmatch(bearer_token):
         raise ValueError("the bearer token holds characters that no header may carry")
-    return (*headers, ("Authorization", f"Bearer {bearer_token}"))
+    return (*headers, ("Authorization", f"Bearer {bearer_token}"), *extra)
