@@ -121,10 +121,10 @@ class AttemptPage:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    """Newest first; with `after`, oldest first. As `AttemptPage`."""
+    """Newest first by (created_at, id); with `after`, oldest first. As `AttemptPage`."""
 
     deliveries: list[Delivery]
-    next: int | None
+    next: tuple[Instant, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,12 +413,14 @@ class Store(Protocol):
         account_id: str,
         webhook_id: str,
         *,
-        before: int | None = None,
-        after: int | None = None,
+        before: tuple[Instant, int] | None = None,
+        after: tuple[Instant, int] | None = None,
         filter: DeliveryFilter = ANY_DELIVERY,
         limit: int,
         now: Instant,
-    ) -> DeliveryPage: ...
+    ) -> DeliveryPage:
+        """Newest first below `before` (created_at, id); with `after`, the ones above it, oldest first."""
+        ...
 
     async def delivery(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant) -> Delivery:
         """Raises `NotFound`."""
@@ -429,7 +431,8 @@ class Store(Protocol):
         ...
 
     async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
-        """What did not arrive, by reason, most first."""
+        """What did not arrive, by reason, most first. Of each state at most 100,000 are counted, of failed ones the newest: beyond that
+        a count says "at least"."""
         ...
 
     # --- redelivery ---------------------------------------------------------------------------------------------
@@ -443,8 +446,8 @@ class Store(Protocol):
         ...
 
     async def add_recovery(self, recovery: Recovery) -> Recovery:
-        """With `total` counted (up to a million). Raises `NotFound`; `Conflict` when the webhook is pending or paused, or while another
-        recovery of it runs."""
+        """With `total` counted, among at most a million deliveries from `since` on. Raises `NotFound`; `Conflict` when the webhook is
+        pending or paused, or while another recovery of it runs."""
         ...
 
     async def recovery(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery: ...

@@ -10,9 +10,11 @@ from typing import Literal, TypeAlias
 
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
-_HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_HEAD = re.compile(r"^-- (name|piece|choice): ([\w{}]+)$", re.MULTILINE)
+_HOLE = re.compile(r"\{(\w+)\}")
+_OPTION = re.compile(r"^(\w+): ", re.MULTILINE)
 # A string literal, a comment, or a `::type` cast is passed over; only a single colon starts a name.
-_TOKEN = re.compile(r"'[^']*'|--[^\n]*|::|:([a-z_]+)|%")
+_TOKEN = re.compile(r"'[^']*'|--[^\n]*|::|:([a-z_][a-z0-9_]*)|%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,39 @@ class Query:
 
 
 def parse(text: str, dialect: Dialect) -> dict[str, Query]:
-    """Read `-- name: x` sections; `:name` becomes `?1` (SQLite) or `%(name)s` (psycopg)."""
+    """Read `-- name: x` sections; `:name` becomes `?1` (SQLite) or `%(name)s` (psycopg).
+
+    `-- piece: x` is text for `{x}` in the statements after it. `-- choice: x` is such a text with options, one to a paragraph that
+    starts with its name: a statement named `page_{x}` is made once for each. Nothing else is ever put into a statement.
+    """
     parts = _HEAD.split(text)
+    pieces: dict[str, str] = {}
+    choices: dict[str, dict[str, str]] = {}
     queries: dict[str, Query] = {}
-    for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        if name in queries:
-            raise ValueError(f"two statements are named {name}")
-        queries[name] = _compile(name, "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("--")).strip(), dialect)
+    for kind, head, section in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        body = "\n".join(line for line in section.splitlines() if not line.lstrip().startswith("--")).strip()
+        if kind == "piece":
+            pieces[head] = body
+        elif kind == "choice":
+            options = _OPTION.split(body)
+            choices[head] = {option: words.strip() for option, words in zip(options[1::2], options[2::2], strict=True)}
+        else:
+            for name, chosen in _variants(head, choices):
+                if name in queries:
+                    raise ValueError(f"two statements are named {name}")
+                queries[name] = _compile(name, _filled(body, pieces | chosen), dialect)
     return queries
+
+
+def _variants(head: str, choices: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    hole = _HOLE.search(head)
+    if hole is None:
+        return [(head, {})]
+    return [(head.replace(hole[0], option), {hole[1]: words}) for option, words in choices[hole[1]].items()]
+
+
+def _filled(body: str, words: Mapping[str, str]) -> str:
+    return _HOLE.sub(lambda hole: words[hole[1]], body)
 
 
 def load(dialect: Dialect) -> Mapping[str, Query]:
