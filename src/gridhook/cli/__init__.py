@@ -14,7 +14,21 @@ from gridhook.cli.terminal import Failure, safe
 from gridhook.errors import GridhookError
 
 # In the order of a first day. The module is `gridhook.cli.<name>`, the command in it has the same name.
-COMMANDS = ("demo", "serve", "accounts", "publishers", "webhooks", "publish", "listen", "attempts", "doctor", "migrate", "reseal", "bench")
+COMMANDS = (
+    "demo",
+    "serve",
+    "accounts",
+    "publishers",
+    "webhooks",
+    "publish",
+    "listen",
+    "check",
+    "attempts",
+    "doctor",
+    "migrate",
+    "reseal",
+    "bench",
+)
 
 
 class Commands(click.Group):

@@ -55,7 +55,7 @@ def remedies(inspection: Inspection) -> tuple[str, ...]:
         return ()
     match inspection.fault:
         case UrlFault.SPELLING:
-            return (f"Correct the URL: it {refused.detail}.",)
+            return ("Correct the URL as it is said there; a good one looks like https://hooks.example.com/path.",)
         case UrlFault.PORT:
             return (
                 "Let the receiver listen on the https port 443, or put a proxy on 443 in front of it, and leave the port out of the URL.",
@@ -81,11 +81,9 @@ def operator_remedies(inspection: Inspection) -> tuple[str, ...]:
             return (f"If it is a receiver of yours: GRIDHOOK_ALLOW_HOSTS={inspection.offender} allows this very name.",)
         case UrlFault.PORT:
             return (f"GRIDHOOK_ALLOW_PORTS=80,443,{inspection.offender} allows it, and then these ports only.",)
-    told = dict.fromkeys(
-        sentence for judged in inspection.addresses if judged.refusal is not None for sentence in _openers(judged.refusal, inspection)
-    )
+    told = _openers(inspection)
     if told or inspection.refused is None:
-        return tuple(told)
+        return told
     if inspection.refused.reason in (Reason.DNS_ERROR, Reason.DNS_TIMEOUT, Reason.DNS_EMPTY):
         return ("If the name is known elsewhere only, GRIDHOOK_DNS_SERVERS names the servers to ask; `gridhook doctor` tries them.",)
     return ()
@@ -150,22 +148,30 @@ def _shown_address(judged: Judged, to_operator: bool) -> dict[str, Any]:
     return document
 
 
-def _openers(refusal: Refusal, inspection: Inspection) -> tuple[str, ...]:
-    ip, target = refusal.address, inspection.target
-    exactly = f"GRIDHOOK_ALLOW_NETWORKS={ip}/{ip.max_prefixlen}"
-    match refusal.by:
-        case RefusedBy.TABLE:
-            told = f"If it is a receiver of yours: {exactly} allows this address"
-            if target is not None and target.literal is None:
-                told += f", GRIDHOOK_ALLOW_HOSTS={target.host} whatever this name resolves to"
-            return (f"{told}.",)
-        case RefusedBy.SEALED:
-            return (
-                f"Only {exactly} opens this address. Do not, unless you know what answers there: "
-                "metadata services hand out this machine's own credentials.",
-            )
-        case RefusedBy.OPERATOR:
-            return (f"GRIDHOOK_REFUSE_NETWORKS holds {refusal.network}; nothing else refuses it while that entry stands.",)
-        case RefusedBy.ZONE:
-            return ()
-    assert_never(refusal.by)
+def _openers(inspection: Inspection) -> tuple[str, ...]:
+    """What each kind of refusal would take to be lifted, one sentence per kind."""
+    told = []
+    refusals = [judged.refusal for judged in inspection.addresses if judged.refusal is not None]
+    for by in RefusedBy:
+        found = [refusal for refusal in refusals if refusal.by is by]
+        if not found:
+            continue
+        exactly = "GRIDHOOK_ALLOW_NETWORKS=" + ",".join(f"{one.address}/{one.address.max_prefixlen}" for one in found)
+        match by:
+            case RefusedBy.TABLE:
+                if inspection.target is not None and inspection.target.literal is None:
+                    exactly += f" allows just this, GRIDHOOK_ALLOW_HOSTS={inspection.target.host} whatever this name resolves to"
+                else:
+                    exactly += " allows just this"
+                told.append(f"If it is a receiver of yours: {exactly}.")
+            case RefusedBy.SEALED:
+                warning = "metadata services hand out this machine's own credentials"
+                told.append(f"Only {exactly} opens this. Do not, unless you know what answers there: {warning}.")
+            case RefusedBy.OPERATOR:
+                networks = ", ".join(dict.fromkeys(one.network for one in found))
+                told.append(f"GRIDHOOK_REFUSE_NETWORKS holds {networks}, and nothing opens that while it stands there.")
+            case RefusedBy.ZONE:
+                pass  # an address with a zone id is never reached
+            case _:
+                assert_never(by)
+    return tuple(told)

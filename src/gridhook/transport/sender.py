@@ -76,7 +76,7 @@ class Sender:
             target = self.parse(url)
         except UrlRefused as fault:
             judged = () if fault.refusal is None else (Judged(fault.refusal.address, fault.refusal),)
-            refused = Unreachable(Reason.URL_REFUSED, fault.message, Phase.DNS)
+            refused = Unreachable(Reason.URL_REFUSED, f"the URL {fault.message}", Phase.DNS)
             return Inspection(url, fault=fault.fault, offender=fault.offender, addresses=judged, refused=refused)
         return await self._guard.explain(target, Limits().connect_seconds, url)
 

@@ -1,0 +1,144 @@
+"""The sender's part in a trial: builds the requests as the road does, sends them, puts into words what was sent and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gridhook.clock import Clock
+from gridhook.config import Settings
+from gridhook.engine.conformance.findings import Mark, Result
+from gridhook.engine.verification import LIMITS as HANDSHAKE_LIMITS
+from gridhook.model import Answered, Attempt, AttemptKind, Instant, Outcome, Unreachable
+from gridhook.rules import challenge, cloudevents, ids
+from gridhook.rules.addresses import Target
+from gridhook.rules.catalogue import event_type
+from gridhook.rules.diagnosis import Diagnosis, diagnose
+from gridhook.rules.header_fields import printable
+from gridhook.rules.requests import delivery_headers
+from gridhook.transport.wire import Limits, Outgoing, Transport
+
+TYPE = "ag.access_pass.issued"
+SHOWN_BYTES = 120  # of an answer's body
+ACCOUNT = "conformance"  # goes into no request
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Play:
+    """One trial of one receiver. `hopeless`: why the probes that need a receiver who takes deliveries are passed over; "" when not."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        target: Target,
+        *,
+        private_key: str,
+        settings: Settings,
+        clock: Clock,
+        slow_seconds: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """Raises ValueError when the key is none that a header may carry."""
+        delivery_headers(private_key)
+        self.target = target
+        self.private_key = private_key
+        self.settings = settings
+        self.clock = clock
+        self.slow_seconds = slow_seconds
+        self.hopeless = ""
+        self.delivered: bytes = b""  # the first delivery that was tried, for its repeat
+        self.outcomes: list[Outcome] = []  # of all requests, in order
+        self.accepted_ms: list[float] = []  # what each accepted delivery took
+        self._entropy = entropy
+        self._transport = transport
+        self._limits = Limits(connect_seconds=settings.connect_seconds, total_seconds=settings.attempt_seconds)
+
+    # --- what is sent -------------------------------------------------------------------------------------------
+
+    def new_token(self) -> str:
+        return challenge.new_token(self._entropy(challenge.TOKEN_BYTES))
+
+    def new_key(self) -> str:
+        """A key of the right kind that is not the receiver's."""
+        return ids.secret_text(self._entropy(ids.SECRET_BYTES))
+
+    def sample(self) -> dict[str, Any]:
+        """Valid, invented data of TYPE."""
+        return event_type(TYPE).example
+
+    def payload(self, data: dict[str, Any] | None = None, *, time_at: Instant | None = None) -> bytes:
+        """A new event of TYPE as every receiver of it would get it."""
+        now = self.clock.now()
+        accepted = cloudevents.accept(
+            cloudevents.Draft(TYPE, self.sample() if data is None else data, None, time_at),
+            account_id=ACCOUNT,
+            new_id=ids.uuid7(now, self._entropy(ids.UUID_BYTES)),
+            now=now,
+            window_ms=self.settings.retry_window_seconds * 1000,
+            skew_ms=0,
+            source=self.settings.source,
+            base_url=self.settings.base_url,
+            max_bytes=self.settings.max_event_bytes,
+        )
+        return accepted.payload
+
+    def altered(self, **members: object) -> bytes:
+        """A new event with other members in its envelope."""
+        return msgspec.json.encode(msgspec.json.decode(self.payload()) | members)
+
+    async def handshake(self, token: str) -> Outcome:
+        headers, body = challenge.request_parts(token)
+        return await self.post(headers, body, HANDSHAKE_LIMITS)
+
+    async def deliver(self, payload: bytes, key: str | None) -> Outcome:
+        return await self.post(delivery_headers(key), payload, self._limits)
+
+    async def post(self, headers: Headers, body: bytes, limits: Limits) -> Outcome:
+        outcome = await self._transport.send(Outgoing(target=self.target, headers=headers, body=body, limits=limits))
+        self.outcomes.append(outcome)
+        return outcome
+
+    # --- in words -----------------------------------------------------------------------------------------------
+
+    def said(self, outcome: Outcome) -> str:
+        """What came back: status, time, the beginning of the body. Printable ASCII, without the key if the receiver repeats it."""
+        took = f"{took_ms(outcome):.0f} ms"
+        if isinstance(outcome, Unreachable):
+            return printable(f"no answer after {took}: {outcome.reason} ({outcome.detail})".encode("utf-8", "replace"), 300)
+        body = outcome.body.replace(self.private_key.encode(), b"***")
+        return f"{outcome.status} in {took}" + (f": {printable(body, SHOWN_BYTES)}" if body else ", no body")
+
+    def judged(self, sent: str, outcome: Outcome, *, why: str = "") -> Result:
+        """Of a delivery that must be taken: 200 or 201, in good time. `why`: what to do when it was not, before the general remedy."""
+        words = explained(outcome)
+        took = took_ms(outcome)
+        if not isinstance(outcome, Answered) or outcome.status not in (200, 201):
+            return Result(Mark.FAIL, sent, self.said(outcome), " ".join(filter(None, (why, words.remedy))), took)
+        self.accepted_ms.append(took)
+        if took > self.slow_seconds * 1000:
+            return Result(Mark.WARN, sent, self.said(outcome), self.too_slow(), took)
+        return Result(Mark.PASS, sent, self.said(outcome), "", took)
+
+    def too_slow(self) -> str:
+        limit = self.settings.attempt_seconds
+        return f"Store the event, answer, work afterwards: an answer that takes longer than {limit:g} s is none, and the event comes again."
+
+
+def explained(outcome: Outcome) -> Diagnosis:
+    """As the attempts log would explain it."""
+    return diagnose(_attempt(outcome))
+
+
+def explained_handshake(outcome: Outcome, token: str) -> Diagnosis:
+    return diagnose(msgspec.structs.replace(_attempt(outcome), kind=AttemptKind.VERIFICATION, echo=challenge.judge_echo(outcome, token)))
+
+
+def took_ms(outcome: Outcome) -> float:
+    return outcome.exchange.timings.total_us / 1000
+
+
+def _attempt(outcome: Outcome) -> Attempt:
+    return Attempt(account_id=ACCOUNT, webhook_id=ACCOUNT, kind=AttemptKind.DELIVERY, number=1, started_at=0, outcome=outcome)
