@@ -19,6 +19,7 @@ import pytest
 
 from gridhook.config import Settings
 from gridhook.errors import Unavailable
+from gridhook.model import LaneLimits
 from gridhook.store import Store, open_store
 from gridhook.store.promises import Published
 from gridhook.store.sqlite import Sqlite
@@ -219,7 +220,7 @@ async def test_a_commit_whose_answer_was_lost_can_be_repeated(store: SqlStore, o
     )
     slots = 0
 
-    def reserve(_account: str, _webhook: str) -> bool:
+    def reserve(_account: str, _webhook: str, _limits: LaneLimits | None) -> bool:
         nonlocal slots
         slots += 1
         return True

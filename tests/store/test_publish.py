@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gridhook.errors import Invalid, Unavailable
-from gridhook.model import Instant, NewEvent, Publication
+from gridhook.model import Instant, LaneLimits, NewEvent, Publication
 from gridhook.store.promises import Lane, Published
 from gridhook.store.sqlstore import SqlStore
 from tests.store.world import HOUR, LEASE, NOON, TYPE, a_webhook, always, an_account, claim, event, publish, state
@@ -111,7 +111,7 @@ async def test_a_delivery_for_a_pending_or_paused_webhook_is_born_held(store: Sq
     await a_webhook(store, verified=why != "pending", paused=why == "paused")
     asked: list[str] = []
 
-    def reserve(_account: str, webhook: str) -> bool:
+    def reserve(_account: str, webhook: str, _limits: LaneLimits | None) -> bool:
         asked.append(webhook)
         return True
 
@@ -126,7 +126,7 @@ async def test_slots_are_asked_for_once_per_delivery_and_never_for_a_repeat(stor
     await a_webhook(store)
     asked: list[str] = []
 
-    def one_slot(_account: str, webhook: str) -> bool:
+    def one_slot(_account: str, webhook: str, _limits: LaneLimits | None) -> bool:
         asked.append(webhook)
         return len(asked) == 1
 
@@ -141,7 +141,7 @@ async def test_one_event_that_cannot_be_stored_does_not_fail_its_neighbours(stor
     await a_webhook(store)
     slots = 0
 
-    def reserve(_account: str, _webhook: str) -> bool:
+    def reserve(_account: str, _webhook: str, _limits: LaneLimits | None) -> bool:
         nonlocal slots
         slots += 1
         return True

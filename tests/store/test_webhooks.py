@@ -95,7 +95,7 @@ async def test_a_changed_url_is_unverified_and_holds_what_was_queued(store: SqlS
     before = await a_webhook(store)
     await publish(store, event("e1"))
     after = await store.change_url("acc", "wh", "https://new.example.com/", now=NOON)
-    assert after == replace(before, url="https://new.example.com/", url_version=2, verified_at=None)
+    assert after == replace(before, url="https://new.example.com/", url_version=2, verified_at=None, revision=2)
     assert await store.webhook("acc", "wh") == after
     assert await state(store) == (1, 0)
     challenge = await store.issue_challenge("acc", "wh", "ch1", now=NOON)
@@ -110,7 +110,7 @@ async def test_held_deliveries_expire_with_their_event(store: SqlStore) -> None:
     await publish(store, event("old"), event("new", at=NOON + HOUR))
     assert await store.settle_held(now=NOON + 6 * HOUR - 1, limit=10) == (0, 0)
     assert await store.settle_held(now=NOON + 6 * HOUR, limit=10) == (0, 1)
-    assert await store.counts("acc", "wh") == WebhookCounts(1, 0, NOON + 7 * HOUR)
+    assert await store.counts("acc", "wh") == WebhookCounts(1, 0, NOON + 7 * HOUR, NOON + 7 * HOUR)
 
 
 async def test_housekeeping_releases_what_a_verification_left_behind_in_small_steps(

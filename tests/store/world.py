@@ -16,6 +16,7 @@ from gridhook.model import (
     Delivered,
     Finished,
     Instant,
+    LaneLimits,
     NewEvent,
     Outcome,
     Sealed,
@@ -56,11 +57,11 @@ async def a_webhook(
     return webhook
 
 
-def always(_account: str, _webhook: str) -> bool:
+def always(_account: str, _webhook: str, _limits: LaneLimits | None) -> bool:
     return True
 
 
-def never(_account: str, _webhook: str) -> bool:
+def never(_account: str, _webhook: str, _limits: LaneLimits | None) -> bool:
     return False
 
 

@@ -1,23 +1,22 @@
-"""The rare writes: webhooks, accounts, keys, housekeeping. Each judges before it writes, so that a refusal leaves nothing behind."""
+"""The rare writes about webhooks, and housekeeping. Each judges before it writes, so that a refusal leaves nothing behind."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from gridhook.errors import Conflict, GridhookError, NotFound
-from gridhook.model import Account, AccountSecret, Attempt, Echo, Instant, PublisherKey, Sealed, Webhook
-from gridhook.rules import contexts
+from gridhook.errors import Conflict, GridhookError, NotFound, Stale
+from gridhook.model import Attempt, Echo, Instant, LaneLimits, NewEvent, Webhook
 from gridhook.store.database import Connection
-from gridhook.store.promises import Challenge, Credential
+from gridhook.store.promises import Challenge, Credential, WebhookEdit
 from gridhook.store.rows import attempt_row, clean, webhook_from
 from gridhook.store.writer import Operation
 
 STEP = 5_000  # rows that one edit moves before others get their turn: a million held rows must not stop the writer
-LIVE_SECRETS = 2
+NO_LIMITS = LaneLimits()
 
 
 class Edit(Operation):
@@ -38,11 +37,16 @@ class Edit(Operation):
             return refusal
 
 
-def _webhook_row(connection: Connection, account_id: str, webhook_id: str) -> Any:
-    rows = connection.rows("webhook", account_id=account_id, webhook_id=webhook_id)
+def webhook_to_edit(connection: Connection, account_id: str, webhook_id: str) -> Webhook:
+    """Nobody else changes it before this transaction ends. Raises `NotFound`."""
+    rows = connection.rows("webhook_for_edit", account_id=account_id, webhook_id=webhook_id)
     if not rows:
         raise NotFound(f"no webhook {webhook_id}")
-    return rows[0]
+    return webhook_from(rows[0])
+
+
+def may_be_sent_to(webhook: Webhook) -> bool:
+    return webhook.is_verified and webhook.paused_at is None
 
 
 def add_webhook(connection: Connection, webhook: Webhook, credential: Credential | None) -> None:
@@ -59,6 +63,8 @@ def add_webhook(connection: Connection, webhook: Webhook, credential: Credential
         verified_at=webhook.verified_at,
         paused_at=webhook.paused_at,
         challenge_id=None if webhook.is_verified else "owed",
+        revision=webhook.revision,
+        **_settings(webhook),
     ):
         raise Conflict(f"webhook {webhook.id} exists already")
     if credential is not None:
@@ -69,13 +75,14 @@ def add_webhook(connection: Connection, webhook: Webhook, credential: Credential
             id=credential.id,
             sealed=credential.sealed.blob,
             created_at=webhook.created_at,
+            activates_at=webhook.created_at,
         )
     for event_type in dict.fromkeys(webhook.subscribed_events):
         connection.change("subscribe", account_id=webhook.account_id, event_type=event_type, webhook_id=webhook.id)
 
 
 def delete_webhook(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> None:
-    webhook = webhook_from(_webhook_row(connection, account_id, webhook_id))
+    webhook = webhook_to_edit(connection, account_id, webhook_id)
     connection.change("delete_webhook", account_id=account_id, webhook_id=webhook_id, now=now)
     connection.change("forget_credentials", account_id=account_id, webhook_id=webhook_id)
     for event_type in webhook.subscribed_events:
@@ -88,21 +95,61 @@ def cancel_step(connection: Connection, account_id: str, webhook_id: str) -> int
     return held + connection.change("fail_queued", account_id=account_id, webhook_id=webhook_id, limit=STEP)
 
 
-def change_url(connection: Connection, account_id: str, webhook_id: str, url: str, now: Instant) -> Webhook:
-    _webhook_row(connection, account_id, webhook_id)
-    connection.change("change_url", account_id=account_id, webhook_id=webhook_id, url=url, now=now)
-    return webhook_from(_webhook_row(connection, account_id, webhook_id))
+def edit_webhook(
+    connection: Connection, account_id: str, webhook_id: str, edit: WebhookEdit, revision: int | None, again: bool, now: Instant
+) -> Webhook:
+    """again: the URL must be proven anew even if its text is the same."""
+    before = webhook_to_edit(connection, account_id, webhook_id)
+    if revision is not None and revision != before.revision:
+        raise Stale(f"webhook {webhook_id} was changed meanwhile (revision {before.revision}, not {revision}): read it again, then decide")
+    after = replace(before, **{name: value for name in edit.__struct_fields__ if (value := getattr(edit, name)) is not UNSET})
+    connection.change(
+        "edit_webhook",
+        account_id=account_id,
+        webhook_id=webhook_id,
+        name=clean(after.name),
+        subscribed_events=json.dumps(after.subscribed_events),
+        **_settings(after),
+    )
+    for event_type in set(before.subscribed_events) - set(after.subscribed_events):
+        connection.change("unsubscribe", account_id=account_id, event_type=event_type, webhook_id=webhook_id)
+    for event_type in sorted(set(after.subscribed_events) - set(before.subscribed_events)):
+        connection.change("subscribe", account_id=account_id, event_type=event_type, webhook_id=webhook_id)
+    if after.url != before.url or again:
+        connection.change("change_url", account_id=account_id, webhook_id=webhook_id, url=after.url, now=now)
+    return webhook_to_edit(connection, account_id, webhook_id)
+
+
+def _settings(webhook: Webhook) -> dict[str, object]:
+    limits = webhook.limits or NO_LIMITS
+    return {
+        "max_in_flight": limits.max_in_flight,
+        "rate_per_second": limits.rate_per_second,
+        "extras": None if webhook.extras is None else webhook.extras.blob,
+    }
+
+
+def pause_webhook(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> Webhook:
+    webhook_to_edit(connection, account_id, webhook_id)
+    connection.change("pause", account_id=account_id, webhook_id=webhook_id, now=now)
+    return webhook_to_edit(connection, account_id, webhook_id)
+
+
+def resume_webhook(connection: Connection, account_id: str, webhook_id: str) -> Webhook:
+    webhook_to_edit(connection, account_id, webhook_id)
+    connection.change("resume", account_id=account_id, webhook_id=webhook_id)
+    return webhook_to_edit(connection, account_id, webhook_id)
 
 
 def hold_step(connection: Connection, account_id: str, webhook_id: str) -> int:
     """Holds a step's worth of what is queued; 0 when none is left, or when the webhook may be sent to again."""
-    if webhook_from(_webhook_row(connection, account_id, webhook_id)).is_verified:
+    if may_be_sent_to(webhook_to_edit(connection, account_id, webhook_id)):
         return 0
     return connection.change("hold_queued", account_id=account_id, webhook_id=webhook_id, limit=STEP)
 
 
 def issue_challenge(connection: Connection, account_id: str, webhook_id: str, challenge_id: str) -> Challenge:
-    webhook = webhook_from(_webhook_row(connection, account_id, webhook_id))
+    webhook = webhook_to_edit(connection, account_id, webhook_id)
     connection.change("issue_challenge", account_id=account_id, webhook_id=webhook_id, challenge_id=challenge_id)
     return Challenge(account_id, webhook_id, challenge_id, webhook.url, webhook.url_version)
 
@@ -130,8 +177,8 @@ def settle_challenge(connection: Connection, challenge: Challenge, attempt: Atte
 
 def release_step(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> int:
     """Makes a step's worth of what was held due; 0 when none is left, or when the webhook may not be sent to."""
-    rows = connection.rows("webhook", account_id=account_id, webhook_id=webhook_id)
-    if not rows or not (webhook := webhook_from(rows[0])).is_verified or webhook.paused_at is not None:
+    rows = connection.rows("webhook_for_edit", account_id=account_id, webhook_id=webhook_id)
+    if not rows or not may_be_sent_to(webhook_from(rows[0])):
         return 0
     return connection.change("release_held", account_id=account_id, webhook_id=webhook_id, now=now, limit=STEP)
 
@@ -144,78 +191,30 @@ def settle_held(connection: Connection, now: Instant, limit: int) -> tuple[int, 
             failed += connection.change("fail_held", account_id=account_id, webhook_id=webhook_id, limit=limit - failed)
         elif fate == "sendable" and released < limit:
             released += connection.change("release_held", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit - released)
+    connection.change("forget_replaced", now=now)
     return released, expired
+
+
+def add_attempt(connection: Connection, attempt: Attempt, event: NewEvent | None) -> int:
+    if event is not None:
+        (seq,) = connection.ids("events", 1)
+        if not connection.change(
+            "insert_test_event",
+            seq=seq,
+            account_id=event.account_id,
+            id=event.id,
+            type=event.type,
+            time_at=event.time_at,
+            accepted_at=event.accepted_at,
+            expires_at=event.expires_at,
+            fingerprint=event.fingerprint,
+            payload=event.payload,
+        ):
+            raise Conflict(f"event {event.id} exists already")
+    (id,) = connection.ids("attempts", 1)
+    connection.many("insert_attempt", [attempt_row(id, attempt)])
+    return id
 
 
 def reclaim(connection: Connection, now: Instant) -> int:
     return connection.change("reclaim", now=now)
-
-
-def add_account(connection: Connection, account: Account) -> None:
-    if not connection.change(
-        "add_account", id=account.id, name=clean(account.name), enterprise=int(account.enterprise), created_at=account.created_at
-    ):
-        raise Conflict(f"account {account.id} exists already")
-
-
-def set_enterprise(connection: Connection, account_id: str, enterprise: bool) -> None:
-    if not connection.change("set_enterprise", account_id=account_id, enterprise=int(enterprise)):
-        raise NotFound(f"no account {account_id}")
-
-
-def add_secret(connection: Connection, secret: AccountSecret) -> None:
-    if not connection.change("lock_account", account_id=secret.account_id):
-        raise NotFound(f"no account {secret.account_id}")
-    if len(connection.rows("secrets", account_id=secret.account_id)) >= LIVE_SECRETS:
-        raise Conflict(f"account {secret.account_id} has {LIVE_SECRETS} live secrets already; revoke one first")
-    if not connection.change(
-        "add_secret", account_id=secret.account_id, id=secret.id, sealed=secret.sealed.blob, created_at=secret.created_at
-    ):
-        raise Conflict(f"secret {secret.id} exists already")
-
-
-def revoke_secret(connection: Connection, account_id: str, secret_id: str, now: Instant) -> None:
-    connection.change("lock_account", account_id=account_id)
-    live = [row[1] for row in connection.rows("secrets", account_id=account_id)]
-    if secret_id not in live:
-        raise NotFound(f"no live secret {secret_id}")
-    if len(live) == 1:
-        raise Conflict(f"{secret_id} is the only live secret of account {account_id}; add another first")
-    connection.change("revoke_secret", account_id=account_id, id=secret_id, now=now, nothing=b"")
-
-
-def add_publisher_key(connection: Connection, key: PublisherKey, digest: bytes) -> None:
-    if not connection.change(
-        "add_publisher_key", id=key.id, account_id=key.account_id, name=clean(key.name), digest=digest, created_at=key.created_at
-    ):
-        raise Conflict(f"publisher key {key.id} exists already")
-
-
-def revoke_publisher_key(connection: Connection, key_id: str, now: Instant) -> None:
-    if not connection.change("revoke_publisher_key", id=key_id, now=now):
-        raise NotFound(f"no live publisher key {key_id}")
-
-
-def set_meta_once(connection: Connection, key: str, value: bytes) -> bytes:
-    connection.change("set_meta_once", key=key, value=value)
-    ((kept,),) = connection.rows("meta", key=key)
-    return bytes(kept)
-
-
-def reseal(connection: Connection, limit: int, change: Callable[[str, Sealed], Sealed | None]) -> int:
-    changed = 0
-    for account_id, id, sealed in connection.rows("sealed_secrets"):
-        if changed >= limit:
-            return changed
-        new = change(contexts.account_secret(account_id, id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change("reseal_secret", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
-    for account_id, webhook_id, id, sealed in connection.rows("sealed_credentials"):
-        if changed >= limit:
-            return changed
-        new = change(contexts.private_key(account_id, webhook_id, id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change(
-                "reseal_credential", sealed=new.blob, account_id=account_id, webhook_id=webhook_id, id=id, old=bytes(sealed)
-            )
-    return changed

@@ -9,6 +9,7 @@ from gridhook.model import (
     AuthMethod,
     Claim,
     Instant,
+    LaneLimits,
     NewEvent,
     Publication,
     Sealed,
@@ -16,7 +17,7 @@ from gridhook.model import (
 from gridhook.store.database import Connection, Row
 from gridhook.store.leases import HELD, QUEUED, new_lease
 from gridhook.store.promises import GiveBack, Published, Reserve
-from gridhook.store.rows import sealed_from
+from gridhook.store.rows import limits_from, sealed_from
 from gridhook.store.writer import Operation
 
 
@@ -40,7 +41,8 @@ class Publish(Operation):
         self.taken = []
 
 
-_Subscriber: TypeAlias = tuple[str, str, int, AuthMethod, bool, str | None, Sealed | None]
+_Subscriber: TypeAlias = tuple[str, str, int, AuthMethod, bool, LaneLimits | None, Sealed | None, str | None, Sealed | None]
+"""(id, url, url_version, auth_method, may be sent to, limits, extras, credential_id, credential)."""
 
 
 def publish(connection: Connection, operations: Sequence[Publish]) -> list[Published]:
@@ -48,6 +50,8 @@ def publish(connection: Connection, operations: Sequence[Publish]) -> list[Publi
     total = sum(len(operation.events) for operation in operations)
     seqs = iter(connection.ids("events", total))
     subscribers: dict[tuple[str, str], list[_Subscriber]] = {}
+    limits: dict[tuple[str, str], LaneLimits | None] = {}
+    now = max((operation.now for operation in operations), default=0)  # to know which credential is in use
     numbered: list[tuple[int, NewEvent]] = []
     rows: list[Row] = []
     for operation in operations:
@@ -55,7 +59,7 @@ def publish(connection: Connection, operations: Sequence[Publish]) -> list[Publi
             key = (event.account_id, event.type)
             found = subscribers.get(key)
             if found is None:
-                found = subscribers[key] = _subscribers(connection, *key)
+                found = subscribers[key] = _subscribers(connection, *key, now, limits)
             seq = next(seqs)
             numbered.append((seq, event))
             rows.append(
@@ -110,13 +114,13 @@ def _fan_out(
             continue
         account_id = event.account_id
         found = subscribers[(account_id, event.type)]
-        for webhook_id, url, url_version, auth_method, sendable, credential_id, sealed in found:
+        for webhook_id, url, url_version, auth_method, sendable, limits, extras, credential_id, sealed in found:
             delivery_id = next(next_id)
             common = (delivery_id, account_id, webhook_id, seq)
             lane = (account_id, webhook_id)
             if not sendable:
                 deliveries.append((*common, HELD, None, None, None, 0, event.expires_at, now))
-            elif event.expires_at > now and _reserved(operation, spare, lane):
+            elif event.expires_at > now and _reserved(operation, spare, lane, limits):
                 lease = new_lease()
                 deliveries.append((*common, QUEUED, lease_until, lease, now, 1, event.expires_at, now))
                 claims.append(
@@ -138,6 +142,7 @@ def _fan_out(
                         credential_id,
                         sealed,
                         event.payload,
+                        extras,
                     )
                 )
             else:
@@ -150,22 +155,25 @@ def _fan_out(
     return Published(results, claims, list(queued))
 
 
-def _reserved(operation: Publish, spare: list[tuple[str, str]], lane: tuple[str, str]) -> bool:
+def _reserved(operation: Publish, spare: list[tuple[str, str]], lane: tuple[str, str], limits: LaneLimits | None) -> bool:
     if spare and lane in spare:
         spare.remove(lane)
-    elif not operation.reserve(*lane):
+    elif not operation.reserve(*lane, limits):
         return False
     operation.taken.append(lane)
     return True
 
 
-def _subscribers(connection: Connection, account_id: str, event_type: str) -> list[_Subscriber]:
+def _subscribers(
+    connection: Connection, account_id: str, event_type: str, now: Instant, limits: dict[tuple[str, str], LaneLimits | None]
+) -> list[_Subscriber]:
+    """limits: of the webhooks met before in this group, so that all its events name one object for each."""
     found: list[_Subscriber] = []
     last = None
-    for id, url, url_version, auth_method, sendable, credential_id, sealed in connection.rows(
-        "fan_out", account_id=account_id, event_type=event_type
+    for id, url, url_version, auth_method, sendable, max_in_flight, rate, extras, credential_id, sealed in connection.rows(
+        "fan_out", account_id=account_id, event_type=event_type, now=now
     ):
-        if id != last:  # the first row of a webhook carries its newest credential
+        if id != last:  # the first row of a webhook carries the credential in use
             found.append(
                 (
                     id,
@@ -173,6 +181,8 @@ def _subscribers(connection: Connection, account_id: str, event_type: str) -> li
                     url_version,
                     AuthMethod(auth_method),
                     bool(sendable),
+                    limits.setdefault((account_id, id), limits_from(max_in_flight, rate)),
+                    sealed_from(extras),
                     credential_id,
                     sealed_from(sealed),
                 )

@@ -21,9 +21,9 @@ COPY deliveries (id, account_id, webhook_id, event_seq, state, due_at, lease, le
 -- name: settle
 -- One round trip for a batch; a lease that another worker holds matches no row.
 UPDATE deliveries d SET state = s.state, failure_reason = s.failure_reason, due_at = s.due_at, attempts = s.attempts, lease = NULL,
-  lease_started_at = NULL
-FROM unnest(:state::text[], :failure_reason::text[], :due_at::bigint[], :attempts::bigint[], :id::bigint[], :lease::bytea[])
-  AS s (state, failure_reason, due_at, attempts, id, lease)
+  lease_started_at = NULL, last_result = s.last_result
+FROM unnest(:state::text[], :failure_reason::text[], :due_at::bigint[], :attempts::bigint[], :id::bigint[], :lease::bytea[],
+  :last_result::text[]) AS s (state, failure_reason, due_at, attempts, id, lease, last_result)
 WHERE d.id = s.id AND d.lease = s.lease
 RETURNING d.id
 
@@ -38,21 +38,23 @@ COPY attempts (id, account_id, webhook_id, kind, delivery_id, event_id, event_ty
 SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id, e.type, e.time_at, e.payload
 FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
 WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
-ORDER BY d.due_at
+ORDER BY d.due_at, d.expires_at
 LIMIT :limit
 FOR UPDATE OF d SKIP LOCKED
 
 -- name: lease
 -- One round trip for a batch.
-UPDATE deliveries d SET due_at = s.due_at, lease = s.lease, lease_started_at = s.lease_started_at, attempts = s.attempts
-FROM unnest(:due_at::bigint[], :lease::bytea[], :lease_started_at::bigint[], :attempts::bigint[], :id::bigint[])
-  AS s (due_at, lease, lease_started_at, attempts, id)
+UPDATE deliveries d SET due_at = s.due_at, lease = s.lease, lease_started_at = s.lease_started_at, attempts = s.attempts,
+  last_result = coalesce(s.lost, d.last_result)
+FROM unnest(:due_at::bigint[], :lease::bytea[], :lease_started_at::bigint[], :attempts::bigint[], :id::bigint[], :lost::text[])
+  AS s (due_at, lease, lease_started_at, attempts, id, lost)
 WHERE d.id = s.id
 
 -- name: set_aside
 -- One round trip for a batch.
-UPDATE deliveries d SET state = s.state, failure_reason = s.failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL
-FROM unnest(:state::text[], :failure_reason::text[], :id::bigint[]) AS s (state, failure_reason, id)
+UPDATE deliveries d SET state = s.state, failure_reason = s.failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL,
+  last_result = coalesce(s.lost, d.last_result)
+FROM unnest(:state::text[], :failure_reason::text[], :id::bigint[], :lost::text[]) AS s (state, failure_reason, id, lost)
 WHERE d.id = s.id
 
 -- name: release
@@ -93,6 +95,70 @@ UPDATE deliveries SET state = 'held', due_at = NULL
 WHERE id IN (
   SELECT id FROM deliveries WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL AND lease IS NULL
   ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+
+-- name: held
+-- An array is what it can look up one by one.
+SELECT webhook_id, count(*), min(expires_at) FROM deliveries
+WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json))) AND state = 'held'
+GROUP BY webhook_id
+
+-- name: webhook_for_edit
+-- Two processes that edit one webhook wait for each other here.
+SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
+  rate_per_second, extras
+FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
+FOR UPDATE
+
+-- name: count_attempts
+-- One round trip for a batch. In the order of the keys: two processes that count for the same webhooks do not deadlock.
+INSERT INTO webhook_health (account_id, webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result,
+  succeeded, failed)
+SELECT * FROM unnest(:account_id::text[], :webhook_id::text[], :failing_since::bigint[], :consecutive_failures::bigint[],
+  :last_success_at::bigint[], :last_failure_at::bigint[], :last_result::text[], :succeeded::bigint[], :failed::bigint[])
+  AS h (account_id, webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed)
+ORDER BY h.account_id, h.webhook_id
+ON CONFLICT (account_id, webhook_id) DO UPDATE SET
+  failing_since = CASE WHEN excluded.succeeded > 0 THEN excluded.failing_since
+    ELSE coalesce(webhook_health.failing_since, excluded.failing_since) END,
+  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END + excluded.consecutive_failures,
+  last_success_at = CASE WHEN webhook_health.last_success_at > coalesce(excluded.last_success_at, 0) THEN webhook_health.last_success_at
+    ELSE excluded.last_success_at END,
+  last_failure_at = CASE WHEN webhook_health.last_failure_at > coalesce(excluded.last_failure_at, 0) THEN webhook_health.last_failure_at
+    ELSE excluded.last_failure_at END,
+  last_result = excluded.last_result,
+  succeeded = webhook_health.succeeded + excluded.succeeded, failed = webhook_health.failed + excluded.failed
+
+-- name: count_minutes
+-- Likewise.
+INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9,
+  l10)
+SELECT * FROM unnest(:account_id::text[], :webhook_id::text[], :minute_at::bigint[], :succeeded::bigint[], :failed::bigint[],
+  :retries::bigint[], :latency_ms::bigint[], :l0::bigint[], :l1::bigint[], :l2::bigint[], :l3::bigint[], :l4::bigint[], :l5::bigint[],
+  :l6::bigint[], :l7::bigint[], :l8::bigint[], :l9::bigint[], :l10::bigint[])
+  AS m (account_id, webhook_id, minute_at)
+ORDER BY m.account_id, m.webhook_id, m.minute_at
+ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
+  succeeded = webhook_minutes.succeeded + excluded.succeeded, failed = webhook_minutes.failed + excluded.failed,
+  retries = webhook_minutes.retries + excluded.retries, latency_ms = webhook_minutes.latency_ms + excluded.latency_ms,
+  l0 = webhook_minutes.l0 + excluded.l0, l1 = webhook_minutes.l1 + excluded.l1, l2 = webhook_minutes.l2 + excluded.l2,
+  l3 = webhook_minutes.l3 + excluded.l3, l4 = webhook_minutes.l4 + excluded.l4, l5 = webhook_minutes.l5 + excluded.l5,
+  l6 = webhook_minutes.l6 + excluded.l6, l7 = webhook_minutes.l7 + excluded.l7, l8 = webhook_minutes.l8 + excluded.l8,
+  l9 = webhook_minutes.l9 + excluded.l9, l10 = webhook_minutes.l10 + excluded.l10
+
+-- name: health
+-- As `held`.
+SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
+FROM webhook_health WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
+
+-- name: windows
+-- As `held`.
+SELECT webhook_id, minute_at >= :hour AS recent, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
+  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
+  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
+  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
+  AND minute_at >= :day
+GROUP BY webhook_id, minute_at >= :hour
 
 -- name: database_now
 -- The only clock that all processes share; not now(), which stands still during a transaction.

@@ -8,13 +8,15 @@
 UPDATE counters SET next = next + :size WHERE name = :name RETURNING next - :size
 
 -- name: fan_out
--- Who wants this type, and all that an attempt at them needs. The newest credential is the one in use.
-SELECT w.id, w.url, w.url_version, w.auth_method, w.verified_at IS NOT NULL AND w.paused_at IS NULL, c.id, c.sealed
+-- Who wants this type, and all that an attempt at them needs. The first row of each carries the credential in use: the one whose time
+-- came last. Should our clock have stepped back before all of them, the next to come: a webhook is never without.
+SELECT w.id, w.url, w.url_version, w.auth_method, w.verified_at IS NOT NULL AND w.paused_at IS NULL, w.max_in_flight, w.rate_per_second,
+  w.extras, c.id, c.sealed
 FROM subscriptions s
 JOIN webhooks w ON w.account_id = s.account_id AND w.id = s.webhook_id AND w.deleted_at IS NULL
 LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id
 WHERE s.account_id = :account_id AND s.event_type = :event_type
-ORDER BY w.id, c.created_at DESC, c.id DESC
+ORDER BY w.id, c.activates_at > :now, abs(c.activates_at - :now), c.created_at DESC, c.id DESC
 
 -- name: insert_event
 -- "Producers MUST ensure that source + id is unique for each distinct event" (CloudEvents 1.0, id): a taken id inserts nothing.
@@ -33,9 +35,10 @@ VALUES (:id, :account_id, :webhook_id, :event_seq, :state, :due_at, :lease, :lea
 
 -- name: settle
 -- Only the holder of the lease may finish a delivery; a late worker changes no row.
-WITH s (state, failure_reason, due_at, attempts, id, lease) AS (VALUES (:state, :failure_reason, :due_at, :attempts, :id, :lease))
+WITH s (state, failure_reason, due_at, attempts, id, lease, last_result) AS (
+  VALUES (:state, :failure_reason, :due_at, :attempts, :id, :lease, :last_result))
 UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at = s.due_at, attempts = s.attempts, lease = NULL,
-  lease_started_at = NULL
+  lease_started_at = NULL, last_result = s.last_result
 FROM s WHERE deliveries.id = s.id AND deliveries.lease = s.lease
 
 -- name: still_leased
@@ -53,16 +56,21 @@ VALUES (:id, :account_id, :webhook_id, :kind, :delivery_id, :event_id, :event_ty
   :next_attempt_at, :echo, :headers, :body)
 
 -- name: webhook_for_work
--- What decides about a webhook's deliveries now, deleted ones included.
+-- What decides about a webhook's deliveries now, deleted ones included, and the credential in use: see `fan_out`.
 SELECT w.url, w.url_version, w.url_changed_at, w.auth_method, w.deleted_at IS NOT NULL, w.verified_at IS NOT NULL AND w.paused_at IS NULL,
-  c.id, c.sealed, c.created_at
+  w.max_in_flight, w.rate_per_second, w.extras, c.id, c.sealed, c.activates_at
 FROM webhooks w LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id
 WHERE w.account_id = :account_id AND w.id = :webhook_id
-ORDER BY c.created_at DESC, c.id DESC
+ORDER BY c.activates_at > :now, abs(c.activates_at - :now), c.created_at DESC, c.id DESC
 LIMIT 1
 
+-- name: webhook_fate
+-- May a failed attempt be followed by another? One probe.
+SELECT deleted_at IS NOT NULL, verified_at IS NOT NULL AND paused_at IS NULL FROM webhooks
+WHERE account_id = :account_id AND id = :webhook_id
+
 -- name: due
--- The due rows of one lane, oldest first, in one row: every row that SQLite hands over costs a turn at Python's lock.
+-- The due rows of one lane, oldest first (of those due at the same instant, such as a released crowd, the oldest event), in one row: every row that SQLite hands over costs a turn at Python's lock.
 -- Small columns as JSON; the payloads joined, to be cut apart by their lengths: as hex in the JSON a row cost 18 us, so 6.
 -- One writer at a time, so SQLite needs no SKIP LOCKED here.
 SELECT json_group_array(json_array(id, hex(lease), lease_started_at, attempts, expires_at, event_id, type, time_at, length(payload))),
@@ -71,19 +79,21 @@ FROM (
   SELECT d.id, d.lease, d.lease_started_at, d.attempts, d.expires_at, e.id AS event_id, e.type, e.time_at, e.payload
   FROM deliveries d JOIN events e ON e.account_id = d.account_id AND e.seq = d.event_seq
   WHERE d.account_id = :account_id AND d.webhook_id = :webhook_id AND d.due_at IS NOT NULL AND d.due_at <= :now
-  ORDER BY d.due_at
+  ORDER BY d.due_at, d.expires_at
   LIMIT :limit) AS first
 
 -- name: lease
 -- A claim is a started attempt: number and lease in one commit.
-WITH s (due_at, lease, lease_started_at, attempts, id) AS (VALUES (:due_at, :lease, :lease_started_at, :attempts, :id))
-UPDATE deliveries SET due_at = s.due_at, lease = s.lease, lease_started_at = s.lease_started_at, attempts = s.attempts
+WITH s (due_at, lease, lease_started_at, attempts, id, lost) AS (VALUES (:due_at, :lease, :lease_started_at, :attempts, :id, :lost))
+UPDATE deliveries SET due_at = s.due_at, lease = s.lease, lease_started_at = s.lease_started_at, attempts = s.attempts,
+  last_result = coalesce(s.lost, deliveries.last_result)
 FROM s WHERE deliveries.id = s.id
 
 -- name: set_aside
 -- A due row that may not be sent: failed or held.
-WITH s (state, failure_reason, id) AS (VALUES (:state, :failure_reason, :id))
-UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL
+WITH s (state, failure_reason, id, lost) AS (VALUES (:state, :failure_reason, :id, :lost))
+UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at = NULL, lease = NULL, lease_started_at = NULL,
+  last_result = coalesce(s.lost, deliveries.last_result)
 FROM s WHERE deliveries.id = s.id
 
 -- name: release
@@ -175,8 +185,14 @@ WHERE id IN (
   ORDER BY due_at LIMIT :limit)
 
 -- name: count_held
--- What waits for verification.
+-- What waits for verification, or for an end of the pause.
 SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held'
+
+-- name: held
+-- The same for several webhooks, named in a JSON array.
+SELECT webhook_id, count(*), min(expires_at) FROM deliveries
+WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND state = 'held'
+GROUP BY webhook_id
 
 -- name: count_queued
 -- What waits to be sent, or is being sent.
@@ -186,30 +202,52 @@ SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id 
 
 -- name: add_webhook
 -- A new webhook.
-INSERT INTO webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, challenge_id)
-VALUES (:account_id, :id, :name, :url, :url_version, :auth_method, :subscribed_events, :created_at, :verified_at, :paused_at, :challenge_id)
+INSERT INTO webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at,
+  challenge_id, revision, max_in_flight, rate_per_second, extras)
+VALUES (:account_id, :id, :name, :url, :url_version, :auth_method, :subscribed_events, :created_at, :verified_at, :paused_at,
+  :challenge_id, :revision, :max_in_flight, :rate_per_second, :extras)
 ON CONFLICT DO NOTHING
 
--- name: add_credential
--- The key that its deliveries carry.
-INSERT INTO webhook_credentials (account_id, webhook_id, id, sealed, created_at) VALUES (:account_id, :webhook_id, :id, :sealed, :created_at)
+-- name: webhook_for_edit
+-- As `webhook`, to be changed in this transaction. One writer at a time: nobody can come between.
+SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
+  rate_per_second, extras
+FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
+
+-- name: edit_webhook
+-- All but the URL, which has consequences.
+UPDATE webhooks SET name = :name, subscribed_events = :subscribed_events, max_in_flight = :max_in_flight,
+  rate_per_second = :rate_per_second, extras = :extras, revision = revision + 1
+WHERE account_id = :account_id AND id = :webhook_id
+
+-- name: pause
+-- What is queued and what will be published is held from now on.
+UPDATE webhooks SET paused_at = :now, revision = revision + 1
+WHERE account_id = :account_id AND id = :webhook_id AND paused_at IS NULL AND deleted_at IS NULL
+
+-- name: resume
+-- What is held may go, if the webhook is verified.
+UPDATE webhooks SET paused_at = NULL, revision = revision + 1
+WHERE account_id = :account_id AND id = :webhook_id AND paused_at IS NOT NULL AND deleted_at IS NULL
 
 -- name: subscribe
 -- One row per subscribed type.
 INSERT INTO subscriptions (account_id, event_type, webhook_id) VALUES (:account_id, :event_type, :webhook_id) ON CONFLICT DO NOTHING
 
 -- name: unsubscribe
--- A deleted webhook wants nothing.
+-- A type that is wanted no longer.
 DELETE FROM subscriptions WHERE account_id = :account_id AND event_type = :event_type AND webhook_id = :webhook_id
 
 -- name: webhook
 -- One account's webhook, unless deleted.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, challenge_id
+SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
+  rate_per_second, extras
 FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
 -- name: webhook_page
 -- Newest first.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, challenge_id
+SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
+  rate_per_second, extras
 FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
 ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
 
@@ -219,11 +257,7 @@ SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS N
 
 -- name: delete_webhook
 -- Kept as a row, for the log and for deliveries in flight.
-UPDATE webhooks SET deleted_at = :now, challenge_id = NULL WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
-
--- name: forget_credentials
--- A deleted webhook's keys are of no more use.
-DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+UPDATE webhooks SET deleted_at = :now, challenge_id = NULL, extras = NULL WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
 -- name: change_url
 -- What was proven was the old URL: verification and outstanding challenge fall with it, and a new handshake is owed.
@@ -247,6 +281,105 @@ UPDATE webhooks SET challenge_id = NULL WHERE account_id = :account_id AND id = 
 -- Handshakes that were owed when their process died.
 SELECT account_id, id FROM webhooks WHERE challenge_id IS NOT NULL AND verified_at IS NULL AND deleted_at IS NULL
 ORDER BY account_id, id LIMIT :limit
+
+-- ============ bearer keys ============
+
+-- name: add_credential
+-- Another key that its deliveries carry from `activates_at` on.
+INSERT INTO webhook_credentials (account_id, webhook_id, id, sealed, created_at, activates_at)
+VALUES (:account_id, :webhook_id, :id, :sealed, :created_at, :activates_at)
+ON CONFLICT DO NOTHING
+
+-- name: credentials
+-- All that are kept, newest first.
+SELECT id, created_at, activates_at FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+ORDER BY activates_at DESC, created_at DESC, id DESC
+
+-- name: credential_in_use
+-- By the same rule as `fan_out`.
+SELECT id, sealed FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+ORDER BY activates_at > :now, abs(activates_at - :now), created_at DESC, id DESC
+LIMIT 1
+
+-- name: replace_credentials
+-- Another key takes their place at a known time, and a while later no request needs them any more.
+UPDATE webhook_credentials SET forget_at = :forget_at WHERE account_id = :account_id AND webhook_id = :webhook_id AND forget_at IS NULL
+
+-- name: keep_credentials
+-- The key that would have replaced them was cancelled.
+UPDATE webhook_credentials SET forget_at = NULL WHERE account_id = :account_id AND webhook_id = :webhook_id AND forget_at = :forget_at
+
+-- name: cancel_credential
+-- It was never in use.
+DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: forget_replaced
+-- Housekeeping: keys that were replaced a while ago.
+DELETE FROM webhook_credentials WHERE forget_at <= :now
+
+-- name: forget_credentials
+-- A deleted webhook's keys are of no more use.
+DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+
+-- ============ health ============
+
+-- name: count_attempts
+-- One row per webhook and group of attempts. A group with a success in it starts the row of failures anew; one without lengthens it.
+INSERT INTO webhook_health (account_id, webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result,
+  succeeded, failed)
+VALUES (:account_id, :webhook_id, :failing_since, :consecutive_failures, :last_success_at, :last_failure_at, :last_result, :succeeded,
+  :failed)
+ON CONFLICT (account_id, webhook_id) DO UPDATE SET
+  failing_since = CASE WHEN excluded.succeeded > 0 THEN excluded.failing_since
+    ELSE coalesce(webhook_health.failing_since, excluded.failing_since) END,
+  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END + excluded.consecutive_failures,
+  last_success_at = CASE WHEN webhook_health.last_success_at > coalesce(excluded.last_success_at, 0) THEN webhook_health.last_success_at
+    ELSE excluded.last_success_at END,
+  last_failure_at = CASE WHEN webhook_health.last_failure_at > coalesce(excluded.last_failure_at, 0) THEN webhook_health.last_failure_at
+    ELSE excluded.last_failure_at END,
+  last_result = excluded.last_result,
+  succeeded = webhook_health.succeeded + excluded.succeeded, failed = webhook_health.failed + excluded.failed
+
+-- name: count_minutes
+-- One row per webhook and minute in which attempts of the group ended.
+INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9,
+  l10)
+VALUES (:account_id, :webhook_id, :minute_at, :succeeded, :failed, :retries, :latency_ms, :l0, :l1, :l2, :l3, :l4, :l5, :l6, :l7, :l8, :l9, :l10)
+ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
+  succeeded = webhook_minutes.succeeded + excluded.succeeded, failed = webhook_minutes.failed + excluded.failed,
+  retries = webhook_minutes.retries + excluded.retries, latency_ms = webhook_minutes.latency_ms + excluded.latency_ms,
+  l0 = webhook_minutes.l0 + excluded.l0, l1 = webhook_minutes.l1 + excluded.l1, l2 = webhook_minutes.l2 + excluded.l2,
+  l3 = webhook_minutes.l3 + excluded.l3, l4 = webhook_minutes.l4 + excluded.l4, l5 = webhook_minutes.l5 + excluded.l5,
+  l6 = webhook_minutes.l6 + excluded.l6, l7 = webhook_minutes.l7 + excluded.l7, l8 = webhook_minutes.l8 + excluded.l8,
+  l9 = webhook_minutes.l9 + excluded.l9, l10 = webhook_minutes.l10 + excluded.l10
+
+-- name: health
+-- Of several webhooks, named in a JSON array.
+SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
+FROM webhook_health WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids))
+
+-- name: windows
+-- The same webhooks' last day, in two parts: the last hour and what was before. At most 1,440 rows each are read.
+SELECT webhook_id, minute_at >= :hour AS recent, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
+  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
+  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
+  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+FROM webhook_minutes WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND minute_at >= :day
+GROUP BY webhook_id, minute_at >= :hour
+
+-- name: minutes_of_webhook
+-- Oldest first.
+SELECT minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10
+FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = :webhook_id AND minute_at >= :since ORDER BY minute_at
+
+-- name: minutes_of_account
+-- Those of all its webhooks together: one probe for each webhook, deleted ones included.
+SELECT minute_at, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
+  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
+  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
+  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+FROM webhooks w JOIN webhook_minutes m ON m.account_id = w.account_id AND m.webhook_id = w.id AND m.minute_at >= :since
+WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
 -- ============ the log ============
 
@@ -281,6 +414,12 @@ SELECT id, account_id, webhook_id, kind, delivery_id, event_id, event_type, numb
   next_attempt_at, echo, headers, body
 FROM attempts WHERE account_id = :account_id AND (started_at, id) > (:started_at, :id)
 ORDER BY started_at, id LIMIT :limit
+
+-- name: insert_test_event
+-- What a test sent: kept for the log, owed to nobody.
+INSERT INTO events (seq, account_id, id, type, time_at, accepted_at, expires_at, deliveries, fingerprint, payload, is_test)
+VALUES (:seq, :account_id, :id, :type, :time_at, :accepted_at, :expires_at, 0, :fingerprint, :payload, 1)
+ON CONFLICT (account_id, id) DO NOTHING
 
 -- ============ accounts and keys ============
 
@@ -349,6 +488,14 @@ UPDATE account_secrets SET sealed = :sealed WHERE account_id = :account_id AND i
 -- name: reseal_credential
 -- Likewise.
 UPDATE webhook_credentials SET sealed = :sealed WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND sealed = :old
+
+-- name: sealed_extras
+-- Static headers and signing keys of webhooks.
+SELECT account_id, id, extras FROM webhooks WHERE extras IS NOT NULL ORDER BY account_id, id
+
+-- name: reseal_extras
+-- Likewise. No edit: the customer sees no other revision.
+UPDATE webhooks SET extras = :sealed WHERE account_id = :account_id AND id = :id AND extras = :old
 
 -- name: meta
 -- A value of the installation itself, such as the vault's canary.

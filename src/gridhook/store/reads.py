@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from gridhook.errors import NotFound
 from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook
 from gridhook.store.database import Connection
-from gridhook.store.promises import AttemptPage, Lane, WebhookCounts, WebhookPage
-from gridhook.store.rows import account_from, attempt_from, publisher_key_from, secret_from, webhook_from
+from gridhook.store.promises import AttemptPage, CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
+from gridhook.store.rows import account_from, attempt_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
 
 FAR_FUTURE: Instant = 2**62
@@ -36,7 +39,24 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int) -
 def counts(connection: Connection, account_id: str, webhook_id: str) -> WebhookCounts:
     ((held, held_until),) = connection.rows("count_held", account_id=account_id, webhook_id=webhook_id)
     ((queued, queued_until),) = connection.rows("count_queued", account_id=account_id, webhook_id=webhook_id)
-    return WebhookCounts(held, queued, min((at for at in (held_until, queued_until) if at is not None), default=None))
+    return WebhookCounts(held, queued, min((at for at in (held_until, queued_until) if at is not None), default=None), held_until)
+
+
+def held(connection: Connection, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
+    rows = connection.rows("held", account_id=account_id, webhook_ids=json.dumps(list(webhook_ids)))
+    return {id: (count, until) for id, count, until in rows}
+
+
+def work(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> Work:
+    # The key first: a webhook that is deleted in between is not found, rather than found without its key.
+    found = connection.rows("credential_in_use", account_id=account_id, webhook_id=webhook_id, now=now)
+    credential_id, sealed = found[0] if found else (None, None)
+    return Work(webhook(connection, account_id, webhook_id), credential_id, sealed_from(sealed))
+
+
+def credentials(connection: Connection, account_id: str, webhook_id: str) -> list[CredentialInfo]:
+    webhook(connection, account_id, webhook_id)
+    return [CredentialInfo(*row) for row in connection.rows("credentials", account_id=account_id, webhook_id=webhook_id)]
 
 
 def attempts(
@@ -88,5 +108,6 @@ def meta(connection: Connection, key: str) -> bytes | None:
 
 
 def sealed_key_ids(connection: Connection) -> set[str]:
-    blobs = [row[-1] for row in (*connection.rows("sealed_secrets"), *connection.rows("sealed_credentials"))]
+    sealed = ("sealed_secrets", "sealed_credentials", "sealed_extras")
+    blobs = [row[-1] for name in sealed for row in connection.rows(name)]
     return {key_id_of(Sealed(bytes(blob))) for blob in blobs}

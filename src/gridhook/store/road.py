@@ -14,6 +14,7 @@ from gridhook.model import (
     Finished,
     GaveUp,
     Instant,
+    LaneLimits,
     Phase,
     Reason,
     RetryAt,
@@ -22,7 +23,7 @@ from gridhook.model import (
 from gridhook.store.database import Connection, Row
 from gridhook.store.leases import DELIVERED, FAILED, HELD, QUEUED, new_lease
 from gridhook.store.promises import Claimed, Lane, Want
-from gridhook.store.rows import attempt_row, sealed_from
+from gridhook.store.rows import attempt_row, limits_from, result_of, sealed_from
 from gridhook.store.writer import Operation
 
 
@@ -35,8 +36,8 @@ class Record(Operation):
         self.finished = finished
 
 
-def record(connection: Connection, operations: Sequence[Record]) -> list[list[bool]]:
-    """Settle what is still ours; write the attempts of those, and of those only."""
+def record(connection: Connection, operations: Sequence[Record]) -> tuple[list[list[bool]], list[Attempt]]:
+    """Settle what is still ours; write the attempts of those, and of those only. The attempts come back, to be counted."""
     states: dict[tuple[str, str], tuple[bool, bool]] = {}
     settled: set[tuple[int, bytes]] = set()
     waiting = {(one.claim.delivery_id, one.claim.lease): one for operation in operations for one in operation.finished}
@@ -46,8 +47,8 @@ def record(connection: Connection, operations: Sequence[Record]) -> list[list[bo
         rows = [_settled(connection, waiting.pop(key), states) for key in batch.values()]
         settled.update(batch[id] for id in connection.settle(rows))
 
-    ids = iter(connection.ids("attempts", len(settled)))
-    attempts: list[Row] = []
+    ids = connection.ids("attempts", len(settled))
+    kept: list[Attempt] = []
     answers: list[list[bool]] = []
     for operation in operations:
         answer: list[bool] = []
@@ -56,12 +57,12 @@ def record(connection: Connection, operations: Sequence[Record]) -> list[list[bo
             ours = key in settled
             if ours:
                 settled.discard(key)  # the same claim twice in one group is settled once
-                attempts.append(attempt_row(next(ids), one.attempt))
+                kept.append(one.attempt)
             answer.append(ours)
         answers.append(answer)
-    if attempts:
-        connection.many("insert_attempt", attempts)
-    return answers
+    if kept:
+        connection.many("insert_attempt", [attempt_row(id, attempt) for id, attempt in zip(ids, kept, strict=True)])
+    return answers, kept
 
 
 def _settled(connection: Connection, finished: Finished, states: dict[tuple[str, str], tuple[bool, bool]]) -> Row:
@@ -71,21 +72,22 @@ def _settled(connection: Connection, finished: Finished, states: dict[tuple[str,
     outcome = finished.attempt.outcome
     if isinstance(outcome, Unreachable) and outcome.reason is Reason.INTERRUPTED:
         number -= 1  # our own stop must not use up the receiver's attempts
+    ours = (number, claim.delivery_id, claim.lease, result_of(outcome))
     if isinstance(verdict, Delivered):
-        return (DELIVERED, None, None, number, claim.delivery_id, claim.lease)
+        return (DELIVERED, None, None, *ours)
     if isinstance(verdict, GaveUp):
-        return (FAILED, verdict.why.value, None, number, claim.delivery_id, claim.lease)
+        return (FAILED, verdict.why.value, None, *ours)
     lane = (claim.account_id, claim.webhook_id)
     if lane not in states:
-        ((*_, deleted, sendable, _id, _sealed, _created_at),) = connection.rows("webhook_for_work", account_id=lane[0], webhook_id=lane[1])
+        ((deleted, sendable),) = connection.rows("webhook_fate", account_id=lane[0], webhook_id=lane[1])
         states[lane] = (bool(deleted), bool(sendable))
     deleted, sendable = states[lane]
     if deleted:
-        return (FAILED, FailureReason.WEBHOOK_DELETED.value, None, number, claim.delivery_id, claim.lease)
+        return (FAILED, FailureReason.WEBHOOK_DELETED.value, None, *ours)
     if not sendable:
-        return (HELD, None, None, number, claim.delivery_id, claim.lease)
+        return (HELD, None, None, *ours)
     assert isinstance(verdict, RetryAt)
-    return (QUEUED, None, verdict.at, number, claim.delivery_id, claim.lease)
+    return (QUEUED, None, verdict.at, *ours)
 
 
 # --- claim and release ------------------------------------------------------------------------------------------
@@ -109,15 +111,17 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
     leases: list[Row] = []
     aside: list[Row] = []
     lost: list[Attempt] = []
+    limits: dict[str, LaneLimits | None] = {}
     for want in operation.wants:
         lane = {"account_id": want.account_id, "webhook_id": want.webhook_id}
         due = connection.due(want.account_id, want.webhook_id, now, want.limit)
         if not due:
             continue
-        ((url, url_version, url_changed_at, auth_method, deleted, sendable, credential_id, sealed, credential_at),) = connection.rows(
-            "webhook_for_work", **lane
-        )
-        credential = sealed_from(sealed)
+        (webhook,) = connection.rows("webhook_for_work", now=now, **lane)
+        (url, url_version, url_changed_at, auth_method, deleted, sendable, max_in_flight, rate, extras) = webhook[:9]
+        (credential_id, sealed, credential_at) = webhook[9:]
+        credential, extras = sealed_from(sealed), sealed_from(extras)
+        limits[want.webhook_id] = limits_from(max_in_flight, rate)
         for id, lease, lease_started_at, attempts, expires_at, event_id, event_type, time_at, payload in due:
             if lease is not None:
                 lost.append(
@@ -136,14 +140,15 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
                         credential_id=credential_id if credential_at is not None and credential_at <= lease_started_at else None,
                     )
                 )
+            result = None if lease is None else Reason.WORKER_LOST.value
             why = _refusal(bool(deleted), expires_at <= now, attempts >= max_attempts)
             if why is not None:
-                aside.append((FAILED, why.value, id))
+                aside.append((FAILED, why.value, id, result))
             elif not sendable:
-                aside.append((HELD, None, id))
+                aside.append((HELD, None, id, result))
             else:
                 token = new_lease()
-                leases.append((now + operation.lease_ms, token, now, attempts + 1, id))
+                leases.append((now + operation.lease_ms, token, now, attempts + 1, id, result))
                 claims.append(
                     Claim(
                         id,
@@ -163,6 +168,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
                         credential_id,
                         credential,
                         bytes(payload),
+                        extras,
                     )
                 )
     if lost:
@@ -173,7 +179,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         connection.many("set_aside", aside)
     if leases:
         connection.many("lease", leases)
-    return Claimed(claims, _still_queued(connection, operation.wants))
+    return Claimed(claims, _still_queued(connection, operation.wants), limits)
 
 
 def _refusal(deleted: bool, expired: bool, exhausted: bool) -> FailureReason | None:

@@ -13,6 +13,7 @@ from gridhook.model import (
     AuthMethod,
     Echo,
     Exchange,
+    LaneLimits,
     Outcome,
     Phase,
     PublisherKey,
@@ -110,11 +111,34 @@ def attempt_from(row: Row) -> Attempt:
 
 
 def webhook_from(row: Row) -> Webhook:
-    """From the columns of `webhook`; the last, the challenge, is nobody's business."""
-    account_id, id, name, url, url_version, auth_method, subscribed, created_at, verified_at, paused_at, _challenge = row
+    """From the columns of `webhook`."""
+    (account_id, id, name, url, url_version, auth_method, subscribed, created_at, verified_at, paused_at) = row[:10]
+    (revision, max_in_flight, rate_per_second, extras) = row[10:]
     return Webhook(
-        account_id, id, name, url, url_version, AuthMethod(auth_method), tuple(json.loads(subscribed)), created_at, verified_at, paused_at
+        account_id,
+        id,
+        name,
+        url,
+        url_version,
+        AuthMethod(auth_method),
+        tuple(json.loads(subscribed)),
+        created_at,
+        verified_at,
+        paused_at,
+        revision,
+        limits_from(max_in_flight, rate_per_second),
+        sealed_from(extras),
     )
+
+
+def limits_from(max_in_flight: int | None, rate_per_second: float | None) -> LaneLimits | None:
+    """None where the customer set nothing."""
+    return None if max_in_flight is None and rate_per_second is None else LaneLimits(max_in_flight, rate_per_second)
+
+
+def result_of(outcome: Outcome) -> str:
+    """What an attempt brought, in one word: a status or a reason."""
+    return str(outcome.status) if isinstance(outcome, Answered) else outcome.reason.value
 
 
 def account_from(row: Row) -> Account:

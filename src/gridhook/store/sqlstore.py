@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from msgspec import UnsetType
+
 from gridhook.clock import Clock
 from gridhook.errors import NotFound
 from gridhook.model import (
@@ -15,26 +17,31 @@ from gridhook.model import (
     Attempt,
     Claim,
     Finished,
+    Health,
     Instant,
     NewEvent,
     PublisherKey,
     Sealed,
     Webhook,
+    Window,
 )
-from gridhook.store import edits, publishing, reads, road
+from gridhook.store import accounts, credentials, edits, health, publishing, reads, road
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     AttemptPage,
     Challenge,
     Claimed,
     Credential,
+    CredentialInfo,
     GiveBack,
     Lane,
     Published,
     Reserve,
     Want,
     WebhookCounts,
+    WebhookEdit,
     WebhookPage,
+    Work,
 )
 from gridhook.store.readers import Readers
 from gridhook.store.writer import Operation, Writer
@@ -95,8 +102,10 @@ class SqlStore:
         releases = [one for one in operations if isinstance(one, road.Release)]
         publishes = [one for one in operations if isinstance(one, publishing.Publish)]
         results: list[object] = []
+        kept: list[Attempt] = []
         if records:
-            results += road.record(connection, records)
+            answers, kept = road.record(connection, records)
+            results += answers
         if releases:
             results += road.release(connection, releases)
         if publishes:
@@ -106,6 +115,8 @@ class SqlStore:
                 results.append(road.claim(connection, operation, self._max_attempts))
             else:
                 results.append(cast(edits.Edit, operation).attempt(connection))
+        # Last: on PostgreSQL processes that count for the same webhook wait for each other from here to the commit.
+        health.count(connection, kept)
         return results
 
     async def _edited(self, change: Callable[..., T], *arguments: Any) -> T:
@@ -180,11 +191,50 @@ class SqlStore:
         await self._edited(edits.delete_webhook, account_id, webhook_id, now)
         await self._all_steps(edits.cancel_step, account_id, webhook_id)
 
+    async def edit_webhook(
+        self, account_id: str, webhook_id: str, edit: WebhookEdit, *, revision: int | None = None, now: Instant
+    ) -> Webhook:
+        webhook = await self._edited(edits.edit_webhook, account_id, webhook_id, edit, revision, False, now)
+        if not isinstance(edit.url, UnsetType):
+            await self._hold(account_id, webhook_id)
+        return webhook
+
     async def change_url(self, account_id: str, webhook_id: str, url: str, *, now: Instant) -> Webhook:
-        webhook = await self._edited(edits.change_url, account_id, webhook_id, url, now)
+        webhook = await self._edited(edits.edit_webhook, account_id, webhook_id, WebhookEdit(url=url), None, True, now)
+        await self._hold(account_id, webhook_id)
+        return webhook
+
+    async def pause_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> Webhook:
+        webhook = await self._edited(edits.pause_webhook, account_id, webhook_id, now)
+        await self._hold(account_id, webhook_id)
+        return webhook
+
+    async def resume_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> Webhook:
+        webhook = await self._edited(edits.resume_webhook, account_id, webhook_id)
+        await self._all_steps(edits.release_step, account_id, webhook_id, now)
+        return webhook
+
+    async def _hold(self, account_id: str, webhook_id: str) -> None:
         with suppress(NotFound):  # deleted meanwhile: its deletion cancels what we would have held
             await self._all_steps(edits.hold_step, account_id, webhook_id)
-        return webhook
+
+    async def work(self, account_id: str, webhook_id: str, *, now: Instant) -> Work:
+        return await self._readers.run(reads.work, account_id, webhook_id, now)
+
+    # --- bearer keys --------------------------------------------------------------------------------------------
+
+    async def add_credential(
+        self, account_id: str, webhook_id: str, credential: Credential, *, activates_at: Instant, now: Instant
+    ) -> None:
+        await self._edited(credentials.add_credential, account_id, webhook_id, credential, activates_at, now)
+
+    async def credentials(self, account_id: str, webhook_id: str) -> list[CredentialInfo]:
+        return await self._readers.run(reads.credentials, account_id, webhook_id)
+
+    async def cancel_credential(self, account_id: str, webhook_id: str, credential_id: str, *, now: Instant) -> None:
+        await self._edited(credentials.cancel_credential, account_id, webhook_id, credential_id, now)
+
+    # --- the handshake ------------------------------------------------------------------------------------------
 
     async def issue_challenge(self, account_id: str, webhook_id: str, challenge_id: str, *, now: Instant) -> Challenge:
         return await self._edited(edits.issue_challenge, account_id, webhook_id, challenge_id)
@@ -198,7 +248,21 @@ class SqlStore:
     async def counts(self, account_id: str, webhook_id: str) -> WebhookCounts:
         return await self._readers.run(reads.counts, account_id, webhook_id)
 
+    async def held(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
+        return await self._readers.run(reads.held, account_id, webhook_ids)
+
+    # --- health -------------------------------------------------------------------------------------------------
+
+    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant) -> dict[str, Health]:
+        return await self._readers.run(health.health, account_id, webhook_ids, now)
+
+    async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:
+        return await self._readers.run(health.minutes, account_id, webhook_id, since)
+
     # --- the log ------------------------------------------------------------------------------------------------
+
+    async def add_attempt(self, attempt: Attempt, event: NewEvent | None = None) -> int:
+        return await self._edited(edits.add_attempt, attempt, event)
 
     async def attempts(
         self,
@@ -214,7 +278,7 @@ class SqlStore:
     # --- accounts and keys --------------------------------------------------------------------------------------
 
     async def add_account(self, account: Account) -> None:
-        await self._edited(edits.add_account, account)
+        await self._edited(accounts.add_account, account)
 
     async def account(self, account_id: str) -> Account:
         return await self._readers.run(reads.account, account_id)
@@ -223,19 +287,19 @@ class SqlStore:
         return await self._readers.run(reads.accounts)
 
     async def set_enterprise(self, account_id: str, enterprise: bool) -> None:
-        await self._edited(edits.set_enterprise, account_id, enterprise)
+        await self._edited(accounts.set_enterprise, account_id, enterprise)
 
     async def add_secret(self, secret: AccountSecret) -> None:
-        await self._edited(edits.add_secret, secret)
+        await self._edited(accounts.add_secret, secret)
 
     async def secrets(self, account_id: str) -> list[AccountSecret]:
         return await self._readers.run(reads.secrets, account_id)
 
     async def revoke_secret(self, account_id: str, secret_id: str, *, now: Instant) -> None:
-        await self._edited(edits.revoke_secret, account_id, secret_id, now)
+        await self._edited(accounts.revoke_secret, account_id, secret_id, now)
 
     async def add_publisher_key(self, key: PublisherKey, digest: bytes) -> None:
-        await self._edited(edits.add_publisher_key, key, digest)
+        await self._edited(accounts.add_publisher_key, key, digest)
 
     async def publisher_keys(self) -> list[PublisherKey]:
         return await self._readers.run(reads.publisher_keys)
@@ -244,7 +308,7 @@ class SqlStore:
         return await self._readers.run(reads.publisher_key, digest)
 
     async def revoke_publisher_key(self, key_id: str, *, now: Instant) -> None:
-        await self._edited(edits.revoke_publisher_key, key_id, now)
+        await self._edited(accounts.revoke_publisher_key, key_id, now)
 
     # --- the installation itself, and key rotation --------------------------------------------------------------
 
@@ -252,10 +316,10 @@ class SqlStore:
         return await self._readers.run(reads.meta, key)
 
     async def set_meta_once(self, key: str, value: bytes) -> bytes:
-        return await self._edited(edits.set_meta_once, key, value)
+        return await self._edited(accounts.set_meta_once, key, value)
 
     async def sealed_key_ids(self) -> set[str]:
         return await self._readers.run(reads.sealed_key_ids)
 
     async def reseal(self, limit: int, reseal: Callable[[str, Sealed], Sealed | None]) -> int:
-        return await self._edited(edits.reseal, limit, reseal)
+        return await self._edited(accounts.reseal, limit, reseal)
