@@ -180,6 +180,39 @@ class Webhook(Value, frozen=True):
         return "verified" if self.is_verified else "pending"
 
 
+class Authority(Value, frozen=True):
+    """A certificate authority of ours. It signs from `signs_from_at` on, some time after its publication, so that receivers know it
+    by then; the newest whose time has come is the one that signs."""
+
+    id: str
+    certificate: bytes  # PEM
+    fingerprint: str  # SHA-256 of the DER, hex
+    created_at: Instant
+    signs_from_at: Instant
+    expires_at: Instant
+
+
+class Certificate(Value, frozen=True):
+    """A client certificate that we issued for one webhook. Its id is that of the credential that holds its key.
+
+    Presented is the newest. The one before it is fallen back on for seven days, until `retires_at`; then its key is destroyed.
+    """
+
+    account_id: str
+    webhook_id: str
+    id: str
+    authority_id: str
+    serial: str  # hex
+    fingerprint: str  # SHA-256 of the DER, hex
+    chain: bytes  # PEM: leaf, then issuer
+    not_before_at: Instant
+    expires_at: Instant
+    created_at: Instant
+    accepted_at: Instant | None = None  # when the receiver first took a request with it
+    replaced_at: Instant | None = None
+    retires_at: Instant | None = None
+
+
 class NewEvent(Value, frozen=True):
     """An accepted event on its way to the store. `payload`: the whole CloudEvent as it will be sent, byte for byte, every time."""
 
@@ -224,6 +257,9 @@ class Claim(Value, frozen=True):
     credential: Sealed | None
     payload: bytes
     extras: Sealed | None = None
+    fallback_id: str | None = None  # mTLS: the certificate before this one, while it may still be presented
+    fallback: Sealed | None = None
+    fallback_until: Instant | None = None
 
 
 class Timings(Value, frozen=True):

@@ -19,6 +19,9 @@ from gridhook.model import (
     AccountSecret,
     Attempt,
     AttemptFilter,
+    AuthMethod,
+    Authority,
+    Certificate,
     Claim,
     Delivery,
     DeliveryFilter,
@@ -375,6 +378,59 @@ class Store(Protocol):
 
     async def held(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
         """(how many are held, when the oldest expires) of those webhooks that have any."""
+        ...
+
+    # --- certificates -------------------------------------------------------------------------------------------
+    async def add_authority(self, authority: Authority, key: Sealed, *, first: bool = False) -> Authority:
+        """With `first`, only if there is none yet: then the one that stands is returned, so that two processes agree on one."""
+        ...
+
+    async def authorities(self) -> list[Authority]:
+        """Newest first, expired ones left out."""
+        ...
+
+    async def authority_key(self, authority_id: str) -> Sealed:
+        """Raises `NotFound`."""
+        ...
+
+    async def remove_authority(self, authority_id: str, *, now: Instant) -> None:
+        """Raises `NotFound`; `Conflict` while it signs, or while a certificate that it issued is presented or fallen back on."""
+        ...
+
+    async def add_certificate(self, certificate: Certificate, key: Sealed, *, now: Instant) -> list[Certificate]:
+        """The webhook's next certificate, presented from now on. The one before it becomes the fallback for seven days. When the one
+        before was never accepted and there is a fallback still, that one stays the fallback and the one in between is gone."""
+        ...
+
+    async def certificates(self, account_id: str, webhook_id: str) -> list[Certificate]:
+        """Newest first, those whose key is destroyed among them; the first is the one presented."""
+        ...
+
+    async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
+        """Take back a rotation: the fallback is presented again. Raises `NotFound`; `Conflict` when the receiver has accepted the
+        new one, or when there is no fallback."""
+        ...
+
+    async def retire_certificates(self, *, now: Instant, limit: int) -> int:
+        """Destroys the keys of certificates whose `retires_at` has come. How many."""
+        ...
+
+    async def expiring_certificates(self, *, before: Instant, after: tuple[Instant, str] | None = None, limit: int) -> list[Certificate]:
+        """Presented certificates of webhooks that are not deleted, with `expires_at` before that, in (expires_at, id) order."""
+        ...
+
+    async def switch_auth(
+        self,
+        account_id: str,
+        webhook_id: str,
+        method: AuthMethod,
+        credential: Credential,
+        certificate: Certificate | None,
+        *,
+        revision: int,
+        now: Instant,
+    ) -> Webhook:
+        """Another way of proving who calls, with its first credential; those of the old way are forgotten. Raises `Stale`, `NotFound`."""
         ...
 
     # --- health -------------------------------------------------------------------------------------------------
