@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from gridhook.cli.terminal import pretty_json, safe
 from gridhook.clock import SystemClock
 from gridhook.config import Settings
-from gridhook.engine.conformance import PROBES, Finding, Mark, Probe, examine
+from gridhook.engine.conformance import Finding, Mark, Probe, check_keys, examine, probes
 from gridhook.rules import inspection as rules
 from gridhook.rules.inspection import Inspection
-from gridhook.rules.requests import delivery_headers
 from gridhook.transport import Transport, open_transport
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -23,13 +22,23 @@ WIDTH = 110
 MARKS = {Mark.PASS: "pass", Mark.NOTE: "note", Mark.WARN: "WARN", Mark.FAIL: "FAIL", Mark.SKIPPED: "----"}
 
 
+class Keys(NamedTuple):
+    """That the receiver under trial expects."""
+
+    private: str
+    signing: str | None
+
+
 @click.command()
 @click.argument("url")
 @click.option("--conformance", is_flag=True, help="Play the sender against a receiver of yours, and report what a robust one does.")
 @click.option("--key", envvar="WEBHOOK_PRIVATE_KEY", show_envvar=True, help="The Private Key that the receiver expects, for --conformance.")
+@click.option(
+    "--signing-key", envvar="WEBHOOK_SIGNING_KEY", show_envvar=True, help="Also sign deliveries (whsec_...), and try unsigned ones."
+)
 @click.option("--allow-local", is_flag=True, help="Allow this machine's own addresses (127.0.0.0/8, ::1, localhost), for this run only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def check(url: str, conformance: bool, key: str | None, allow_local: bool, as_json: bool) -> None:
+def check(url: str, conformance: bool, key: str | None, signing_key: str | None, allow_local: bool, as_json: bool) -> None:
     """Say whether the address guard lets deliveries go to URL, and what to change if not. Sends nothing to it.
 
     Needs neither a server nor a database: the settings of the environment decide, as for `gridhook serve`. Its DNS servers are asked.
@@ -45,21 +54,23 @@ def check(url: str, conformance: bool, key: str | None, allow_local: bool, as_js
     gridhook listen --private-key secret &
     gridhook check http://127.0.0.1:9000/hook --conformance --key secret --allow-local
     """
-    if conformance and not key:
-        raise click.UsageError("--conformance needs --key, the Private Key that the receiver expects")
-    if conformance and key:
+    keys = None
+    if conformance:
+        if not key:
+            raise click.UsageError("--conformance needs --key, the Private Key that the receiver expects")
+        keys = Keys(key, signing_key or None)
         try:
-            delivery_headers(key)
+            check_keys(*keys)
         except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--key") from None
+            raise click.UsageError(str(error)) from None
     settings = Settings.from_environment()
     if allow_local:
         settings = settings.replace(allow_networks=(*settings.allow_networks, *LOOPBACK), allow_hosts=(*settings.allow_hosts, "localhost"))
-    if not asyncio.run(_run(url, settings, key if conformance else None, as_json)):
+    if not asyncio.run(_run(url, settings, keys, as_json)):
         sys.exit(1)
 
 
-async def _run(url: str, settings: Settings, key: str | None, as_json: bool) -> bool:
+async def _run(url: str, settings: Settings, keys: Keys | None, as_json: bool) -> bool:
     transport = open_transport(settings)
     await transport.start()
     try:
@@ -68,8 +79,8 @@ async def _run(url: str, settings: Settings, key: str | None, as_json: bool) -> 
         if not as_json:
             click.echo("\n".join(_verdict(inspection)))
         passed = inspection.is_allowed
-        if passed and key is not None:
-            findings = await _examine(transport, inspection, settings, key, as_json)
+        if passed and keys is not None:
+            findings = await _examine(transport, inspection, settings, keys, as_json)
             passed = all(finding.mark is not Mark.FAIL for finding in findings)
             document |= {"passed": passed, "findings": [finding.shown() for finding in findings]}
         if as_json:
@@ -79,15 +90,26 @@ async def _run(url: str, settings: Settings, key: str | None, as_json: bool) -> 
     return passed
 
 
-async def _examine(transport: Transport, inspection: Inspection, settings: Settings, key: str, as_json: bool) -> list[Finding]:
+async def _examine(transport: Transport, inspection: Inspection, settings: Settings, keys: Keys, as_json: bool) -> list[Finding]:
     assert inspection.target is not None
+
+    all_probes = probes(signing=keys.signing is not None)
 
     def starting(probe: Probe) -> None:
         # On standard error: progress is for people who wait, findings are for those who keep them.
-        click.echo(f"[{PROBES.index(probe) + 1}/{len(PROBES)}] {probe.title} ...", err=True)
+        click.echo(f"[{all_probes.index(probe) + 1}/{len(all_probes)}] {probe.title} ...", err=True)
 
     findings: list[Finding] = []
-    async for finding in examine(transport, inspection.target, private_key=key, settings=settings, clock=SystemClock(), starting=starting):
+    running = examine(
+        transport,
+        inspection.target,
+        private_key=keys.private,
+        signing_key=keys.signing,
+        settings=settings,
+        clock=SystemClock(),
+        starting=starting,
+    )
+    async for finding in running:
         findings.append(finding)
         if not as_json:
             click.echo("\n".join(_told(finding)))
@@ -128,6 +150,8 @@ def _address(shown: dict[str, Any]) -> str:
 
 
 def _told(finding: Finding) -> list[str]:
+    if finding.mark is Mark.SKIPPED:
+        return [f"{MARKS[finding.mark]}  {finding.title}: not tried. {finding.advice}"]
     lines = [f"{MARKS[finding.mark]}  {finding.title}"]
     lines += _field("sent", finding.sent) + _field("came back", finding.came_back)
     if finding.mark not in (Mark.PASS, Mark.NOTE):

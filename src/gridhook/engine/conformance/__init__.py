@@ -12,14 +12,19 @@ from collections.abc import AsyncIterator, Callable
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine.conformance.findings import Finding, Mark
-from gridhook.engine.conformance.play import Play
+from gridhook.engine.conformance.play import Play, check_keys
 from gridhook.engine.conformance.probes import PROBES, Probe
 from gridhook.rules.addresses import Target
 from gridhook.transport.wire import Transport
 
-__all__ = ["PROBES", "SLOW_SECONDS", "Finding", "Mark", "Probe", "examine"]
+__all__ = ["SLOW_SECONDS", "Finding", "Mark", "Probe", "check_keys", "examine", "probes"]
 
 SLOW_SECONDS = 5.0  # a third of what a delivery may take: what is slower on a quiet day is too slow on a busy one
+
+
+def probes(*, signing: bool) -> tuple[Probe, ...]:
+    """Those that a trial consists of, in order. signing: the receiver checks signatures."""
+    return tuple(probe for probe in PROBES if signing or not probe.needs_signing)
 
 
 async def examine(
@@ -27,20 +32,29 @@ async def examine(
     target: Target,
     *,
     private_key: str,
+    signing_key: str | None = None,
     settings: Settings,
     clock: Clock,
     slow_seconds: float = SLOW_SECONDS,
     starting: Callable[[Probe], None] = lambda probe: None,
 ) -> AsyncIterator[Finding]:
-    """One finding per probe, in the order of PROBES, each as soon as it is known. Takes a second or so with a quick receiver.
+    """One finding per probe, each as soon as it is known. Takes a moment with a quick receiver, some minutes with one that hangs.
 
-    private_key: that the receiver expects; raises ValueError when it is none that a header may carry.
+    private_key, signing_key: those that the receiver expects; raises ValueError as `check_keys` does. With a signing key, deliveries
+        are signed (Standard Webhooks), and it is tried whether signatures are checked.
     starting: told of each probe as its turn comes.
     """
     play = Play(
-        transport, target, private_key=private_key, settings=settings, clock=clock, slow_seconds=slow_seconds, entropy=chance.token_bytes
+        transport,
+        target,
+        private_key=private_key,
+        signing_key=signing_key,
+        settings=settings,
+        clock=clock,
+        slow_seconds=slow_seconds,
+        entropy=chance.token_bytes,
     )
-    for probe in PROBES:
+    for probe in probes(signing=signing_key is not None):
         starting(probe)
         if play.hopeless and probe.needs_answers:
             yield Finding(probe.name, probe.title, Mark.SKIPPED, probe.expected, advice=play.hopeless)

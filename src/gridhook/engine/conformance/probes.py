@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gridhook.engine.conformance.findings import Mark, Result
-from gridhook.engine.conformance.play import TYPE, Play, explained, explained_handshake, took_ms
+from gridhook.engine.conformance.play import TYPE, Play, explained, explained_handshake, kind_of, took_ms
 from gridhook.engine.verification import LIMITS as HANDSHAKE_LIMITS
 from gridhook.model import Answered, Echo, Outcome, Phase, Unreachable
 from gridhook.rules import challenge
@@ -23,13 +23,17 @@ Run = Callable[[Play], Awaitable[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`title`: what is done. `expected`: what a robust receiver does. needs_answers: pointless with one who takes no delivery."""
+    """`title`: what is done. `expected`: what a robust receiver does.
+
+    needs_answers: pointless with a receiver that takes no delivery. needs_signing: only for one that checks signatures.
+    """
 
     name: str
     title: str
     expected: str
     run: Run
     needs_answers: bool = True
+    needs_signing: bool = False
 
 
 async def handshake(play: Play) -> Result:
@@ -53,8 +57,8 @@ async def _handshake(play: Play) -> tuple[Result, Outcome]:
     sent = f"POST, a challenge in {challenge.HEADER} and in the body, no Authorization"
     matched = challenge.judge_echo(outcome, token) is Echo.MATCHED
     words = explained_handshake(outcome, token)
-    advice = "" if matched else f"{words.summary}. {words.remedy}"
-    return Result(Mark.PASS if matched else Mark.FAIL, sent, play.said(outcome), advice, took_ms(outcome)), outcome
+    advice = words.remedy if isinstance(outcome, Unreachable) else f"{words.summary}. {words.remedy}"
+    return Result(Mark.PASS if matched else Mark.FAIL, sent, play.said(outcome), "" if matched else advice, took_ms(outcome)), outcome
 
 
 async def body_alone(play: Play) -> Result:
@@ -78,7 +82,10 @@ async def delivery(play: Play) -> Result:
         play.hopeless = "The plain delivery got no answer: settle that first."
     elif outcome.status in (401, 403):
         play.hopeless = "The plain delivery was refused: give the very key that the receiver expects, or let it take ours."
-    return play.judged(_delivered(play.delivered), outcome)
+    result = play.judged(_delivered(play.delivered), outcome)
+    if result.mark is Mark.FAIL:
+        play.failed_with = kind_of(outcome)
+    return result
 
 
 async def duplicate(play: Play) -> Result:
@@ -125,7 +132,7 @@ async def unknown_members(play: Play) -> Result:
 
 
 async def test_event(play: Play) -> Result:
-    payload = play.altered(source="/accessgrid/test", test=True)
+    payload = play.test_payload()
     outcome = await play.deliver(payload, play.private_key)
     why = "Send Test comes with source /accessgrid/test and test: true: answer 200, and keep it out of your real data."
     return play.judged(f"{_delivered(payload)}, source /accessgrid/test, test: true", outcome, why=why)
@@ -152,13 +159,33 @@ async def large(play: Play) -> Result:
 async def wrong_key(play: Play) -> Result:
     payload = play.payload()
     outcome = await play.deliver(payload, play.new_key())
-    return _refusal(play, f"{_described(payload)}, Authorization: Bearer <a made-up key>", outcome)
+    return _refusal(play, f"{_described(payload)}, Authorization: Bearer <a made-up key>", outcome, _OPEN)
 
 
 async def no_key(play: Play) -> Result:
     payload = play.payload()
     outcome = await play.deliver(payload, None)
-    return _refusal(play, f"{_described(payload)}, no Authorization", outcome)
+    return _refusal(play, f"{_described(payload)}, no Authorization", outcome, _OPEN)
+
+
+async def no_signature(play: Play) -> Result:
+    payload = play.payload()
+    outcome = await play.deliver(payload, play.private_key, ())
+    return _refusal(play, f"{_delivered(payload)}, no signature", outcome, _UNSIGNED)
+
+
+async def foreign_signature(play: Play) -> Result:
+    payload = play.payload()
+    changed = payload.replace(b'"data":{', b'"data":{"smuggled":true,', 1)
+    outcome = await play.deliver(changed, play.private_key, play.signature(payload))
+    return _refusal(play, f"{_delivered(changed)}, changed after it was signed", outcome, _UNSIGNED)
+
+
+async def old_signature(play: Play) -> Result:
+    payload = play.payload()
+    outcome = await play.deliver(payload, play.private_key, play.signature(payload, age_ms=3_600_000))
+    advice = "It was taken: whoever saw a request can send it again for ever. Refuse a webhook-timestamp more than 5 minutes off."
+    return _refusal(play, f"{_delivered(payload)}, signed an hour ago", outcome, advice)
 
 
 async def answer_time(play: Play) -> Result:
@@ -173,6 +200,8 @@ async def answer_time(play: Play) -> Result:
 
 async def connections(play: Play) -> Result:
     answered = [outcome for outcome in play.outcomes if isinstance(outcome, Answered)]
+    if not answered:
+        return Result(Mark.SKIPPED, advice="Nothing was answered.")
     warm = sum(outcome.exchange.timings.connect_us is None for outcome in answered)
     found = f"{warm} of {len(answered)} answers came over a connection that was kept open"
     if warm or len(answered) < 2:
@@ -192,18 +221,16 @@ async def encryption(play: Play) -> Result:
     return Result(Mark.WARN, "", "plain http", "Use https: the key and people's data travel readable by everyone on the way.")
 
 
-def _refusal(play: Play, sent: str, outcome: Outcome) -> Result:
-    """Of a delivery that must not be taken."""
+def _refusal(play: Play, sent: str, outcome: Outcome, advice: str) -> Result:
+    """Of a delivery that must not be taken. `advice`: when it was."""
     took = took_ms(outcome)
     if isinstance(outcome, Unreachable):
-        advice = f"{explained(outcome).summary}. Nothing was taken, but answer 401, so that a wrong key is seen as one."
-        return Result(Mark.WARN, sent, play.said(outcome), advice, took)
+        return Result(Mark.WARN, sent, play.said(outcome), f"{explained(outcome).summary}. {_NOT_401}", took)
     if outcome.status in (401, 403):
         return Result(Mark.PASS, sent, play.said(outcome), "", took)
     if outcome.status // 100 == 2:
-        advice = "It was taken: anyone who knows the URL can post events. Compare Authorization with the key, in constant time, else 401."
         return Result(Mark.FAIL, sent, play.said(outcome), advice, took)
-    return Result(Mark.WARN, sent, play.said(outcome), "Nothing was taken, but answer 401, so that a wrong key is seen as one.", took)
+    return Result(Mark.WARN, sent, play.said(outcome), _NOT_401, took)
 
 
 def _delivered(payload: bytes, type: str = TYPE) -> str:
@@ -215,6 +242,9 @@ def _described(payload: bytes, type: str = TYPE) -> str:
 
 
 _GRAVITY = {mark: gravity for gravity, mark in enumerate((Mark.SKIPPED, Mark.PASS, Mark.NOTE, Mark.WARN, Mark.FAIL))}
+_OPEN = "It was taken: anyone who knows the URL can post events. Compare Authorization with the key, in constant time, else 401."
+_UNSIGNED = "It was taken: whoever learns the key can post what they like. Check the signature over the body as it came, else 401."
+_NOT_401 = "It was not taken, but answer 401, so that it is seen why."
 _TAKEN = "Answers 200 or 201 at once."
 
 PROBES = (
@@ -237,6 +267,9 @@ PROBES = (
     Probe("large", "A large event", f"{_TAKEN} Takes bodies of 256 KiB.", large),
     Probe("wrong_key", "A delivery with another key", "Answers 401 and takes nothing.", wrong_key),
     Probe("no_key", "A delivery without a key", "Answers 401 and takes nothing.", no_key),
+    Probe("no_signature", "A delivery without a signature", "Answers 401 and takes nothing.", no_signature, needs_signing=True),
+    Probe("foreign_signature", "A delivery changed on its way", "Answers 401 and takes nothing.", foreign_signature, needs_signing=True),
+    Probe("old_signature", "A delivery signed an hour ago", "Answers 401 and takes nothing.", old_signature, needs_signing=True),
     Probe("answer_time", "Time to answer", "Answers at once and works afterwards.", answer_time),
     Probe("connections", "Connections", "Keeps them open between requests.", connections, needs_answers=False),
     Probe(
