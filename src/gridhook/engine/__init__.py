@@ -1,4 +1,4 @@
-"""Engine moves: claims what is due, sends it, judges, records; runs handshakes; lets go what was held."""
+"""Engine moves: claims what is due, sends it, judges, records; runs handshakes, tests and recoveries; lets go what was held; forgets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
 from gridhook.engine.dispatcher import Dispatcher
 from gridhook.engine.janitor import Janitor
-from gridhook.engine.slots import Slots
+from gridhook.engine.pruner import Pruner
+from gridhook.engine.recovering import Recoverer
+from gridhook.engine.slots import LaneState, Slots
+from gridhook.engine.trial import Trials
 from gridhook.engine.verification import Verifier
-from gridhook.model import Claim
+from gridhook.model import Attempt, Claim, Webhook
 from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
@@ -28,24 +31,38 @@ class Engine:
         self._store = store
         self._transport = transport
         self._log = log
-        self.slots = Slots(total=settings.slots, account=settings.account_slots, webhook=settings.webhook_slots)
+        self.slots = Slots(
+            total=settings.slots,
+            account=settings.account_slots,
+            webhook=settings.webhook_slots,
+            ramp_per_second=settings.ramp_per_second,
+        )
         deliverer = Deliverer(transport=transport, vault=vault, clock=store.clock, settings=settings)
         self.dispatcher = Dispatcher(store=store, deliverer=deliverer, slots=self.slots, settings=settings, log=log, metrics=metrics)
         self.verifier = Verifier(
             store=store, transport=transport, settings=settings, log=log, metrics=metrics, verified=self._became_verified
         )
+        self.trials = Trials(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
+        self.recoverer = Recoverer(store=store, dispatcher=self.dispatcher, settings=settings, log=log)
         self.janitor = Janitor(store=store, log=log)
+        self.pruner = Pruner(store=store, settings=settings, log=log, metrics=metrics)
         store.on_commit(metrics.write_batch)
         metrics.gauge("log_lines_lost", "Log lines that standard output did not take", lambda: log.lines_lost)
         metrics.gauge("requests_in_flight", "Deliveries in flight", lambda: self.dispatcher.in_flight)
         metrics.gauge("writes_waiting", "Writes that wait for the database", lambda: store.backlog())
         metrics.gauge("attempts_unrecorded", "Finished attempts that are not written yet", lambda: self.dispatcher.recorder.waiting)
+        metrics.gauge("lanes_failing", "Webhooks that get one request at a time until one succeeds", lambda: self.slots.failing)
+        metrics.gauge("lanes_ramping", "Webhooks that came back and start slowly", lambda: self.slots.ramping)
+        metrics.gauge("recoveries_running", "Recoveries that this process makes steps of", lambda: self.recoverer.running)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.reserve = self.dispatcher.reserve
         self.give_back = self.dispatcher.give_back
 
     def start(self) -> None:
-        for name, run in (("dispatcher", self.dispatcher.run), ("janitor", self.janitor.run)):
+        for name, run in (
+            ("dispatcher", self.dispatcher.run),
+            ("janitor", self.janitor.run),
+        ):
             task = asyncio.ensure_future(run())
             task.set_name(name)
             task.add_done_callback(self._died)
@@ -69,9 +86,31 @@ class Engine:
     def start_verification(self, account_id: str, webhook_id: str, *, wait: Callable[[], float] | None = None) -> None:
         self.verifier.start(account_id, webhook_id, wait=wait)
 
-    def _became_verified(self, account_id: str, webhook_id: str) -> None:
+    async def send_test(self, account_id: str, webhook_id: str, type: str) -> Attempt:
+        """One synthetic event, sent now and once. Raises as `Trials.send`."""
+        return await self.trials.send(account_id, webhook_id, type)
+
+    def edited(self, webhook: Webhook) -> None:
+        """A webhook was changed: its limits hold from the next request on."""
+        self.slots.allow(webhook.id, webhook.limits)
+        self.dispatcher.announce([(webhook.account_id, webhook.id)])
+
+    def resumed(self, account_id: str, webhook_id: str) -> None:
+        """What was held is due: it goes out oldest first, slowly at first."""
+        self.slots.ramp(webhook_id)
         self.dispatcher.announce([(account_id, webhook_id)])
         self.janitor.hurry()
+
+    def recover(self) -> None:
+        """A recovery was asked for: make its first step now."""
+        self.recoverer.hurry()
+
+    def lane_state(self, webhook_id: str) -> LaneState:
+        """How this process treats a webhook at the moment."""
+        return self.slots.state(webhook_id)
+
+    def _became_verified(self, account_id: str, webhook_id: str) -> None:
+        self.resumed(account_id, webhook_id)
 
     def parts(self) -> dict[str, bool]:
         """Which parts are alive, by name: what /readyz shows."""
@@ -79,7 +118,7 @@ class Engine:
             "writer": self._store.is_alive(),
             "sender": self._transport.is_alive(),
             "dispatcher": not self._tasks["dispatcher"].done() and self.dispatcher.is_alive() if self._tasks else False,
-            "janitor": not self._tasks["janitor"].done() if self._tasks else False,
+            **{name: bool(self._tasks) and not self._tasks[name].done() for name in ("janitor",)},
         }
 
     def is_broken(self) -> bool:
@@ -103,6 +142,7 @@ class Engine:
         finished = await self.dispatcher.wait_idle(seconds)
         # What still runs ends `interrupted`, is recorded, and goes back to the queue with its number.
         await self._transport.close()
+        await self.trials.close(LAST_SECONDS)
         if not finished:
             await self.dispatcher.wait_idle(LAST_SECONDS)
         try:

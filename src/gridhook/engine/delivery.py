@@ -5,15 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import msgspec
+
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.errors import Invalid
 from gridhook.limits import Remembered
-from gridhook.model import Attempt, AttemptKind, AuthMethod, Claim, Finished, Outcome, Phase, Reason, Unreachable, Verdict
+from gridhook.model import Attempt, AttemptKind, AuthMethod, Claim, Finished, Instant, Outcome, Phase, Reason, Sealed, Unreachable, Verdict
 from gridhook.rules import contexts
+from gridhook.rules import extras as rules
 from gridhook.rules.addresses import Target
+from gridhook.rules.extras import Extras
 from gridhook.rules.requests import delivery_headers
 from gridhook.rules.retry import judge
+from gridhook.rules.signatures import signature_headers
 from gridhook.transport.wire import Limits, Outgoing, Transport
 from gridhook.vault import SealBroken, Vault
 
@@ -29,6 +34,7 @@ class Deliverer:
         self._limits = Limits(connect_seconds=settings.connect_seconds, total_seconds=settings.attempt_seconds)
         self._targets: Remembered[Target] = Remembered(REMEMBERED)
         self._headers: Remembered[tuple[tuple[str, str], ...]] = Remembered(REMEMBERED)
+        self._extras: Remembered[Extras] = Remembered(REMEMBERED)
 
     def can_send(self) -> bool:
         return self._transport.is_alive()
@@ -37,7 +43,18 @@ class Deliverer:
         """Make the request of a claim; `done` is called once, on the event loop, with what came of it. Never raises: the caller
         has others to send, and may be answering a publisher whose event is already kept."""
         try:
-            request = self._request(claim)
+            request = self.request(
+                account_id=claim.account_id,
+                webhook_id=claim.webhook_id,
+                url=claim.url,
+                auth_method=claim.auth_method,
+                credential_id=claim.credential_id,
+                credential=claim.credential,
+                extras=claim.extras,
+                event_id=claim.event_id,
+                payload=claim.payload,
+                started_at=claim.started_at,
+            )
         except Exception as defect:
             detail = f"the request could not be built by a defect of ours ({type(defect).__name__}); nothing was sent"
             request = Unreachable(Reason.INTERNAL, detail, Phase.REQUEST)
@@ -46,26 +63,62 @@ class Deliverer:
         else:
             self._transport.submit(request, lambda outcome: done(self._finish(claim, outcome)))
 
-    def _request(self, claim: Claim) -> Outgoing | Unreachable:
-        target = self._targets.get(claim.url)
+    def request(
+        self,
+        *,
+        account_id: str,
+        webhook_id: str,
+        url: str,
+        auth_method: AuthMethod,
+        credential_id: str | None,
+        credential: Sealed | None,
+        extras: Sealed | None,
+        event_id: str,
+        payload: bytes,
+        started_at: Instant,
+    ) -> Outgoing | Unreachable:
+        """What goes out for one attempt, whether at a delivery or a test; `Unreachable` when nothing may be sent."""
+        target = self._targets.get(url)
         if target is None:
             try:
-                target = self._transport.parse(claim.url)
+                target = self._transport.parse(url)
             except Invalid as refusal:  # the policy may have grown stricter since the webhook was made
                 return Unreachable(Reason.URL_REFUSED, refusal.message, Phase.DNS)
-            self._targets.put(claim.url, target)
-        key = f"{claim.webhook_id}|{claim.credential_id}"
+            self._targets.put(url, target)
+        key = f"{webhook_id}|{credential_id}"
         headers = self._headers.get(key)
         if headers is None:
-            if claim.auth_method is not AuthMethod.BEARER_TOKEN or claim.credential is None or claim.credential_id is None:
-                return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, f"webhook {claim.webhook_id} has no usable credential", Phase.REQUEST)
+            if auth_method is not AuthMethod.BEARER_TOKEN or credential is None or credential_id is None:
+                return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, f"webhook {webhook_id} has no usable credential", Phase.REQUEST)
             try:
-                token = self._vault.open(claim.credential, contexts.private_key(claim.account_id, claim.webhook_id, claim.credential_id))
+                token = self._vault.open(credential, contexts.private_key(account_id, webhook_id, credential_id))
             except SealBroken:
                 return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, "the stored Private Key could not be decrypted", Phase.REQUEST)
             headers = delivery_headers(token)
             self._headers.put(key, headers)
-        return Outgoing(target=target, headers=headers, body=claim.payload, limits=self._limits)
+        if extras is not None:
+            opened = self._open(account_id, webhook_id, extras)
+            if opened is None:
+                # Without its signature, or a header that its gateway asks for, the receiver could not know it for ours.
+                detail = "the stored signing keys and static headers could not be decrypted"
+                return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, detail, Phase.REQUEST)
+            headers += opened.headers
+            keys = [key.secret for key in opened.live_keys(started_at)]
+            if keys:
+                headers += signature_headers(keys, event_id, started_at // 1000, payload)
+        return Outgoing(target=target, headers=headers, body=payload, limits=self._limits)
+
+    def _open(self, account_id: str, webhook_id: str, sealed: Sealed) -> Extras | None:
+        """None when they cannot be read. Remembered with what they are bound to: copied to another webhook they must not open."""
+        key = f"{account_id}|{webhook_id}|" + sealed.blob.decode("latin-1")
+        opened = self._extras.get(key)
+        if opened is None:
+            try:
+                opened = rules.from_text(self._vault.open(sealed, contexts.extras(account_id, webhook_id)))
+            except (SealBroken, msgspec.DecodeError):
+                return None
+            self._extras.put(key, opened)
+        return opened
 
     def _finish(self, claim: Claim, outcome: Outcome) -> Finished:
         settings = self._settings

@@ -11,18 +11,18 @@ from itertools import islice
 
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
+from gridhook.engine.pace import sign_of
 from gridhook.engine.recorder import Recorder
 from gridhook.engine.slots import CLAIM_SECONDS, Slots
 from gridhook.errors import GridhookError
-from gridhook.model import Answered, Claim, Finished, GaveUp, Instant, RetryAt
-from gridhook.store.promises import Store, Want
+from gridhook.model import Claim, Finished, GaveUp, Instant, LaneLimits, RetryAt
+from gridhook.store.promises import Claimed, Store, Want
 from gridhook.telemetry import Log, Metrics
 
 LANES_PER_CLAIM = 64  # lanes asked about in one transaction
 LANES_PER_ROUND = 500  # waiting lanes that are asked whether they have a free slot, between two naps
 LANES_PER_LOOK = 1000  # lanes read per look at the database
 HELD_BY_OTHERS_MS = 50
-QUICK_US = 1_000_000  # an answer within this says that the receiver has room for one request more
 UNRECORDED_LIMIT = 4096  # finished attempts that may wait for the disk before nothing more is sent
 
 LaneKey = tuple[str, str]  # (account_id, webhook_id)
@@ -53,9 +53,9 @@ class Dispatcher:
 
     # --- what others call ---------------------------------------------------------------------------------------
 
-    def reserve(self, account_id: str, webhook_id: str) -> bool:
+    def reserve(self, account_id: str, webhook_id: str, limits: LaneLimits | None = None) -> bool:
         """A slot for a delivery that is about to be born leased. Called on the store's writer thread."""
-        return self._may_send() and self._slots.reserve(account_id, webhook_id)
+        return self._may_send() and self._slots.reserve(account_id, webhook_id, limits)
 
     def give_back(self, account_id: str, webhook_id: str) -> None:
         """The opposite of `reserve`, when the transaction did not come to be."""
@@ -88,10 +88,7 @@ class Dispatcher:
 
     def _finished(self, finished: Finished) -> None:
         claim = finished.claim
-        outcome = finished.attempt.outcome
-        took_us = outcome.exchange.timings.total_us
-        in_time = isinstance(outcome, Answered) and took_us < self._slow_us
-        self._slots.finish(claim.account_id, claim.webhook_id, answered=in_time, quickly=took_us < QUICK_US)
+        self._slots.finish(claim.account_id, claim.webhook_id, sign_of(finished.attempt.outcome, self._slow_us))
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()
@@ -166,8 +163,9 @@ class Dispatcher:
                 self._slots.give_back(want.account_id, want.webhook_id, want.limit)
                 self._note((want.account_id, want.webhook_id), now)
             raise
-        self._return_unused(wants, claimed.claims)
         served = {claim.webhook_id for claim in claimed.claims}
+        self._learn(wants, claimed, served, now)
+        self._return_unused(wants, claimed.claims)
         for left in claimed.lanes:
             # Due, yet not to be had: another process holds the rows for a moment. Do not spin on it.
             at = left.due_at if left.webhook_id in served else max(left.due_at, now + HELD_BY_OTHERS_MS)
@@ -178,10 +176,9 @@ class Dispatcher:
     def _wants(self) -> list[Want]:
         """Slots for lanes that wait, in turn: the line moves on, whether they got any or not."""
         wants: list[Want] = []
-        now = time.monotonic()
         for lane in list(islice(self._waiting_lanes, LANES_PER_ROUND)):
             del self._waiting_lanes[lane]
-            count = self._slots.take_many(*lane, now)
+            count = self._slots.take_many(*lane)
             if count:
                 self._due.pop(lane, None)
                 wants.append(Want(*lane, count))
@@ -190,6 +187,14 @@ class Dispatcher:
             else:
                 self._waiting_lanes[lane] = None
         return wants
+
+    def _learn(self, wants: Sequence[Want], claimed: Claimed, served: set[str], now: Instant) -> None:
+        """What the claim showed of its lanes: their customers' limits, and whether more is due than there were slots for."""
+        for webhook_id in served | claimed.limits.keys():
+            self._slots.allow(webhook_id, claimed.limits.get(webhook_id))
+        waiting = {left.webhook_id for left in claimed.lanes if left.due_at <= now}
+        for want in wants:
+            self._slots.left(want.webhook_id, waiting=want.webhook_id in waiting)
 
     def _return_unused(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         used: dict[str, int] = {}

@@ -14,7 +14,7 @@ import msgspec
 
 from gridhook.errors import Invalid, TooLarge
 from gridhook.model import Instant, NewEvent
-from gridhook.rules.catalogue import check_data, event_type
+from gridhook.rules.catalogue import EventType, check_data, event_type
 from gridhook.rules.instants import parse_rfc3339, rfc3339
 
 MAX_ID_CHARS = 255
@@ -99,18 +99,7 @@ def accept(
         ago = f"{rfc3339(time_at)} is {_span(now - time_at)} ago"
         raise Invalid("/time", f"{ago}, and events are delivered for {_span(window_ms)} only; leave time out to publish it as of now")
     id_ = draft.id or new_id
-    payload = _write(
-        {
-            "specversion": "1.0",
-            "id": id_,
-            "source": source,
-            "type": draft.type,
-            "datacontenttype": "application/json",
-            "dataschema": base_url + known.path,
-            "time": rfc3339(time_at),
-            "data": draft.data,
-        }
-    )
+    payload = _write(_envelope(known, id_, source, base_url, time_at, draft.data))
     if len(payload) > max_bytes:
         raise TooLarge(f"the event takes {len(payload)} bytes as sent; the limit is {max_bytes}")
     return NewEvent(
@@ -123,6 +112,41 @@ def accept(
         payload=payload,
         fingerprint=hashlib.sha256(_write_sorted((draft.type, draft.data, draft.time_at))).digest(),
     )
+
+
+TEST_SOURCE = "/accessgrid/test"
+
+
+def synthetic_event(type: str, data: object, *, account_id: str, id: str, now: Instant, base_url: str) -> NewEvent:
+    """The event of a test send: the envelope of a real one, with a source of its own and the flag `test: true`.
+
+    Owed to nobody: it expires as it is made. Raises `Invalid` for a type that the catalogue does not have.
+    """
+    known = event_type(type, field="type")
+    payload = _write(_envelope(known, id, TEST_SOURCE, base_url, now, data) | {"test": True})
+    return NewEvent(
+        account_id=account_id,
+        id=id,
+        type=type,
+        time_at=now,
+        accepted_at=now,
+        expires_at=now,
+        payload=payload,
+        fingerprint=hashlib.sha256(payload).digest(),
+    )
+
+
+def _envelope(known: EventType, id: str, source: str, base_url: str, time_at: Instant, data: object) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "type": known.type,
+        "datacontenttype": "application/json",
+        "dataschema": base_url + known.path,
+        "time": rfc3339(time_at),
+        "data": data,
+    }
 
 
 def _check_envelope(value: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ class Metrics(Collector):
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._verifications: Counter[str] = Counter()
+        self._pruned: Counter[str] = Counter()
         self._lag = Histogram(SECONDS)
         self._duration = Histogram(SECONDS)
         self._batch = Histogram(BATCH)
@@ -75,6 +76,10 @@ class Metrics(Collector):
         self._attempts[attempt.kind, result_of(attempt.outcome)] += 1
         self._verifications[attempt.echo or "no_answer"] += 1
 
+    def pruned(self, **rows: int) -> None:
+        """Retention took these away, by kind."""
+        self._pruned.update(rows)
+
     def write_batch(self, writes: int) -> None:
         """So many writes shared one transaction."""
         self._batch.observe(writes)
@@ -92,6 +97,9 @@ class Metrics(Collector):
         yield _counter("gridhook_attempts", "Requests made, by kind and result", ("kind", "result"), dict(self._attempts))
         yield _counter("gridhook_verdicts", "What followed from attempts at deliveries", ("verdict",), _by_one(self._verdicts))
         yield _counter("gridhook_verifications", "Handshakes, by what the echo was worth", ("echo",), _by_one(self._verifications))
+        yield _counter(
+            "gridhook_pruned_rows", "What retention took away; bodies: emptied, their rows stay", ("kind",), _by_one(self._pruned)
+        )
         yield self._lag.family(
             "gridhook_publish_to_receipt_seconds", "From an event's time to its receipt, when the first attempt brought it"
         )
