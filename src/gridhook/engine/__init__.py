@@ -40,7 +40,13 @@ class Engine:
         deliverer = Deliverer(transport=transport, vault=vault, clock=store.clock, settings=settings)
         self.dispatcher = Dispatcher(store=store, deliverer=deliverer, slots=self.slots, settings=settings, log=log, metrics=metrics)
         self.verifier = Verifier(
-            store=store, transport=transport, settings=settings, log=log, metrics=metrics, verified=self._became_verified
+            store=store,
+            transport=transport,
+            settings=settings,
+            log=log,
+            metrics=metrics,
+            matched=lambda _, webhook_id: self.resuming(webhook_id),
+            verified=self.resumed,
         )
         self.trials = Trials(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
         self.recoverer = Recoverer(store=store, dispatcher=self.dispatcher, settings=settings, log=log)
@@ -95,6 +101,10 @@ class Engine:
         self.slots.allow(webhook.id, webhook.limits)
         self.dispatcher.announce([(webhook.account_id, webhook.id)])
 
+    def resuming(self, webhook_id: str) -> None:
+        """What is held for this webhook is about to become due: whoever sees the first of it must not rush."""
+        self.slots.ramp(webhook_id)
+
     def resumed(self, account_id: str, webhook_id: str) -> None:
         """What was held is due: it goes out oldest first, slowly at first."""
         self.slots.ramp(webhook_id)
@@ -108,9 +118,6 @@ class Engine:
     def lane_state(self, webhook_id: str) -> LaneState:
         """How this process treats a webhook at the moment."""
         return self.slots.state(webhook_id)
-
-    def _became_verified(self, account_id: str, webhook_id: str) -> None:
-        self.resumed(account_id, webhook_id)
 
     def parts(self) -> dict[str, bool]:
         """Which parts are alive, by name: what /readyz shows."""

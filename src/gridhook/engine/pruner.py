@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from gridhook.config import Settings
@@ -19,12 +20,16 @@ class Pruner:
     """After each step it leaves the database to others for at least as long as the step took. Several processes may do this side
     by side: what one took, the others do not find."""
 
-    def __init__(self, *, store: Store, settings: Settings, log: Log, metrics: Metrics, pause_seconds: float = PAUSE_SECONDS) -> None:
+    def __init__(self, *, store: Store, settings: Settings, log: Log, metrics: Metrics) -> None:
         self._store = store
         self._settings = settings
         self._log = log
         self._metrics = metrics
-        self._pause = pause_seconds
+        self._wake = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look now."""
+        self._wake.set()
 
     async def run(self) -> None:
         while True:
@@ -32,7 +37,9 @@ class Pruner:
                 await self._once()
             except GridhookError as trouble:
                 self._log.warning("forgetting waits for the database", error=str(trouble))
-            await asyncio.sleep(self._pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), PAUSE_SECONDS)
+            self._wake.clear()
 
     async def _once(self) -> None:
         """One pass, until nothing is left that is old enough."""

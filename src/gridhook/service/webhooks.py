@@ -224,6 +224,9 @@ class Webhooks:
 
     async def resume(self, account_id: str, webhook_id: str) -> Webhook:
         """What was held goes out oldest first, slowly at first. Twice is once. Raises `NotFound`."""
+        if (await self._store.webhook(account_id, webhook_id)).paused_at is None:
+            return await self._store.resume_webhook(account_id, webhook_id, now=self._clock.now())
+        self._engine.resuming(webhook_id)
         webhook = await self._store.resume_webhook(account_id, webhook_id, now=self._clock.now())
         self._engine.resumed(account_id, webhook_id)
         return webhook
