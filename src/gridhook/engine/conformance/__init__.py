@@ -1,7 +1,7 @@
 """Tries a receiver that one owns: plays the sender against it, probe by probe, and says what a robust receiver does.
 
 The requests are those of a real sender, through the real transport: same guard, same limits, same bytes. Their events are invented,
-but nothing in them says so (one excepted, the test event): a receiver that acts on events will act on these.
+which only the metadata of their pass tells: a receiver that acts on events will act on these.
 """
 
 from __future__ import annotations

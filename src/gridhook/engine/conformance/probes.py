@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gridhook.engine.conformance.findings import Mark, Result
-from gridhook.engine.conformance.play import TYPE, Play, explained, explained_handshake, kind_of, took_ms
+from gridhook.engine.conformance.play import PURPOSE, TYPE, Play, explained, explained_handshake, kind_of, took_ms
 from gridhook.engine.verification import LIMITS as HANDSHAKE_LIMITS
 from gridhook.model import Answered, Echo, Outcome, Phase, Unreachable
 from gridhook.rules import challenge
@@ -116,7 +116,7 @@ async def unknown_type(play: Play) -> Result:
     payload = play.altered(
         type=UNKNOWN_TYPE,
         dataschema=f"{play.settings.base_url}/schemas/webhooks/{UNKNOWN_TYPE}/1.json",
-        data={"id": "0xadded", "something": {"nested": [1, 2.5, None, True]}},
+        data={"id": "0xadded", "metadata": {"purpose": PURPOSE}, "something": {"nested": [1, 2.5, None, True]}},
         addedlater="an attribute that did not exist when the receiver was written",
     )
     outcome = await play.deliver(payload, play.private_key)
@@ -147,8 +147,8 @@ async def foreign_text(play: Play) -> Result:
 
 async def large(play: Play) -> Result:
     size = min(LARGE_BYTES, play.settings.max_event_bytes)
-    empty = len(play.payload(play.sample() | {"metadata": {"padding": ""}}))
-    payload = play.payload(play.sample() | {"metadata": {"padding": "x" * max(0, size - empty)}})
+    empty = len(play.payload(play.sample() | {"metadata": {"purpose": PURPOSE, "padding": ""}}))
+    payload = play.payload(play.sample() | {"metadata": {"purpose": PURPOSE, "padding": "x" * max(0, size - empty)}})
     outcome = await play.deliver(payload, play.private_key)
     why = (
         f"Raise the limit on request bodies, of the framework and of every proxy: events have up to {play.settings.max_event_bytes} bytes."
