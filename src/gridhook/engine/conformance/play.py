@@ -134,6 +134,8 @@ class Play:
     def said(self, outcome: Outcome) -> str:
         """What came back: status, time, the beginning of the body. Printable ASCII, without the key if the receiver repeats it."""
         took = f"{took_ms(outcome):.0f} ms"
+        if outcome.exchange.reconnects:
+            took += ", sent twice because the kept connection was closed without an answer"
         if isinstance(outcome, Unreachable):
             return printable(f"no answer after {took}: {outcome.reason} ({outcome.detail})".encode("utf-8", "replace"), 300)
         body = outcome.body.replace(self.private_key.encode(), b"***")
