@@ -18,6 +18,7 @@ from gridhook.rules.signatures import new_key
 from gridhook.testing import Answer, Received, Receiver, Reply, echo
 from gridhook.transport import open_transport
 from gridhook.transport.wire import Transport
+from tests.transport.certificates import Authority
 
 KEY = "the-receivers-own-key"
 OK = Reply(200, (), b'{"received": true}')
@@ -248,6 +249,29 @@ async def test_signatures_are_tried_with_a_receiver_that_has_a_signing_key(tried
     async with Receiver(checks_the_key()) as receiver:
         found = await tried(receiver, signing_key)
     assert marks(found, Mark.FAIL) == {"no_signature", "foreign_signature", "old_signature"}
+
+
+async def test_over_https_a_certificate_of_no_known_issuer_is_the_only_failure_and_nothing_else_is_tried(settings, tmp_path):
+    ours, other = Authority(tmp_path), Authority(tmp_path, "Other Root")
+    async with Receiver(checks_the_key(), tls=ours.leaf("127.0.0.1").server()) as receiver:
+        for known, failed, encryption in ((ours, set(), Mark.PASS), (other, {"handshake"}, Mark.SKIPPED)):
+            transport = open_transport(settings.replace(ca_file=str(known.path)))
+            await transport.start()
+            running = examine(transport, transport.parse(receiver.url), private_key=KEY, settings=settings, clock=SystemClock())
+            found = {finding.probe: finding async for finding in running}
+            await transport.close()
+            assert marks(found, Mark.FAIL) == failed
+            assert found["encryption"].mark is encryption
+    assert "public CA" in found["handshake"].advice
+    assert found["delivery"].mark is Mark.SKIPPED
+
+
+async def test_a_trusted_host_is_spared_the_handshake_as_by_the_sender(tried):
+    async with Receiver(checks_the_key(), handshake=lambda request: Reply(500)) as receiver:
+        found = await tried(receiver, trusted_hosts=("127.0.0.1",))
+        assert receiver.handshakes == []
+    assert marks(found, Mark.FAIL) == set()
+    assert found["handshake"].mark is Mark.NOTE
 
 
 async def test_a_key_that_no_header_may_carry_is_refused_before_anything_is_sent(transport, settings):

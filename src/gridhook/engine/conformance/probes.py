@@ -212,9 +212,11 @@ async def connections(play: Play) -> Result:
 
 async def encryption(play: Play) -> Result:
     if play.target.scheme == "https":
-        versions = sorted({outcome.exchange.tls_version for outcome in play.outcomes if outcome.exchange.tls_version is not None})
+        # A version is agreed on before the certificate is looked at: only an answer shows that it holds.
+        answered = (outcome for outcome in play.outcomes if isinstance(outcome, Answered))
+        versions = sorted({version for outcome in answered if (version := outcome.exchange.tls_version) is not None})
         if not versions:
-            return Result(Mark.SKIPPED, advice="No TLS connection came about.")
+            return Result(Mark.SKIPPED, advice="Nothing was answered over TLS.")
         return Result(Mark.PASS, "", f"{' and '.join(versions)}, with a certificate that holds for {play.target.host}")
     if play.target.host == "localhost" or (play.target.literal is not None and play.target.literal.is_loopback):
         return Result(Mark.NOTE, "", "plain http, on this machine")
