@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.rcode
+import msgspec
 import pytest
 
 from gridhook.config import Settings
@@ -175,6 +176,15 @@ async def test_what_an_operator_is_told_to_set_opens_the_url(names, guarded):
         kind = int if setting.endswith("PORTS") else str
         opened = {setting.removeprefix("GRIDHOOK_").lower(): tuple(map(kind, value.split(",")))}
         assert (await guarded(**opened).explain(url)).is_allowed, (url, opened)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "\0", "http://\ud800/", "http://[::1%25lo]/", "https://" + "a" * 70_000, "https://xn--a.example/", "http://\u202e.example/"]
+)
+async def test_whatever_is_asked_is_answered_in_json(guarded, url):
+    found = await guarded().explain(url)
+    assert not found.is_allowed
+    assert msgspec.json.decode(msgspec.json.encode(shown(found)))["remedies"]
 
 
 async def test_nothing_is_sent_to_a_url_that_is_checked_whether_allowed_or_refused(names, guarded):

@@ -112,7 +112,7 @@ def shown(inspection: Inspection, *, to_operator: bool = False) -> dict[str, Any
     target, refused = inspection.target, inspection.refused
     is_public = all(judged.is_allowed and judged.admission is None for judged in inspection.addresses)
     document: dict[str, Any] = {
-        "url": inspection.url,
+        "url": inspection.url.encode("utf-8", "backslashreplace").decode(),  # JSON has no lone surrogates
         "allowed": inspection.is_allowed,
         "reason": None if refused is None else refused.reason.value,
         "detail": None if refused is None else refused.detail,
