@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from datetime import UTC, datetime
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 
-from tests.cli.world import Shell, fetch, next_line
-
-
-class Listening:
-    def __init__(self, process, url: str) -> None:
-        self.process = process
-        self.url = url
-
-    def deliver(self, id: str = "e1", **headers: str) -> int:
-        body = {"specversion": "1.0", "id": id, "type": "ag.landing_page.created", "data": {"landing_page_id": "lp_1"}}
-        return fetch(self.url, json.dumps(body).encode(), **headers)[0]
-
-    def said(self, containing: str) -> str:
-        return next_line(self.process, containing)
-
-
-@contextmanager
-def listening(shell: Shell, *options: str) -> Iterator[Listening]:
-    with shell.started("listen", "--port", "0", *options) as process:
-        yield Listening(process, next_line(process, "listening on").split()[2])
-    assert process.returncode == 0
+from tests.cli.world import Listening, Shell, fetch, listening, rest
 
 
 def test_it_echoes_the_challenge_and_prints_deliveries(shell: Shell):
@@ -54,6 +36,44 @@ def test_it_refuses_a_delivery_without_the_right_key(shell: Shell):
         assert receiver.deliver(Authorization="Bearer right") == 200
         # The challenge comes before there is a key to check.
         assert fetch(receiver.url, b"{}", X_AccessGrid_Webhook_Challenge="12ab")[0] == 200
+
+
+def test_it_takes_the_old_and_the_new_key_while_keys_are_rotated(shell: Shell):
+    with listening(shell, "--key", "old", "--key", "new") as receiver:
+        assert receiver.deliver("e1", Authorization="Bearer new") == 200
+        assert "e1  key 2 of 2" in receiver.said("delivery")
+        assert receiver.deliver("e2", Authorization="Bearer old") == 200
+        assert "e2  key 1 of 2" in receiver.said("delivery")
+        assert receiver.deliver("e3", Authorization="Bearer older") == 401
+
+
+def test_it_checks_the_signature_when_it_has_the_key(shell: Shell):
+    old, new, other = ("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in range(3))
+    with listening(shell, "--signing-key", old, "--signing-key", new) as receiver:
+        assert signed(receiver, old) == 200
+        assert "signature ok" in receiver.said("delivery")
+        assert signed(receiver, other, new) == 200
+        assert signed(receiver, other) == 401
+        assert "signature bad: made with another key" in receiver.said("refused")
+        assert signed(receiver, new, body=b'{"id": "e2"}', sent=b'{"id": "e3"}') == 401
+        assert signed(receiver, new, at=time.time() - 301) == 401
+        assert "compare the clocks" in receiver.said("another time")
+        assert receiver.deliver() == 401
+        assert "is missing" in receiver.said("signature bad: webhook-id")
+
+
+def signed(receiver: Listening, *keys: str, body: bytes = b'{"id": "e1"}', sent: bytes | None = None, at: float | None = None) -> int:
+    """Deliver with a signature by each of the keys, made by the package that receivers check with."""
+    when = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
+    signatures = " ".join(Webhook(key).sign("e1", when, body.decode()) for key in keys)
+    headers = {"webhook_id": "e1", "webhook_timestamp": str(int(when.timestamp())), "webhook_signature": signatures}
+    return fetch(receiver.url, body if sent is None else sent, **headers)[0]
+
+
+def test_a_signing_key_that_is_none_is_said_at_once(shell: Shell):
+    done = shell.run("listen", "--signing-key", "secret")
+    assert done.returncode == 2
+    assert "--signing-key: a signing key is whsec_" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,7 +108,7 @@ def test_what_a_stranger_sends_cannot_touch_the_terminal(shell: Shell):
         fetch(receiver.url, b"\xff\xfe\x00\x9b")
         receiver.deliver("the last")
         receiver.process.send_signal(2)
-        out = receiver.process.stdout.read()
+        out = rest(receiver.process)
     assert "the last" in out
     assert "\\x1b]0;owned\\x07" in out
     assert not set(out) & set("\x1b\x07\r\x00\x9b\u202e")

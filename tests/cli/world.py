@@ -139,3 +139,31 @@ def next_line(process: subprocess.Popen[str], containing: str) -> str:
         if containing in line:
             return line.rstrip("\n")
     raise AssertionError(f"{containing!r} is not in {''.join(seen)!r}")
+
+
+def rest(process: subprocess.Popen[str]) -> str:
+    """What it still says until it ends."""
+    assert process.stdout is not None
+    return process.stdout.read()
+
+
+class Listening:
+    """A running `gridhook listen`."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def deliver(self, id: str = "e1", **headers: str) -> int:
+        body = {"specversion": "1.0", "id": id, "type": "ag.landing_page.created", "data": {"landing_page_id": "lp_1"}}
+        return fetch(self.url, json.dumps(body).encode(), **headers)[0]
+
+    def said(self, containing: str) -> str:
+        return next_line(self.process, containing)
+
+
+@contextmanager
+def listening(shell: Shell, *options: str) -> Iterator[Listening]:
+    with shell.started("listen", "--port", "0", *options) as process:
+        yield Listening(process, next_line(process, "listening on").split()[2])
+    assert process.returncode == 0

@@ -24,6 +24,7 @@ COMMANDS = (
     "listen",
     "check",
     "attempts",
+    "events",
     "doctor",
     "migrate",
     "reseal",

@@ -7,7 +7,8 @@ import click
 from gridhook.cli.database import with_service
 from gridhook.cli.terminal import instant, json_line, safe, table
 from gridhook.model import Account, AccountSecret
-from gridhook.service import Issued, Service
+from gridhook.service import Service
+from gridhook.service.inputs import Issued
 
 ONCE = "shown once; only its sealed form is kept"
 

@@ -3,40 +3,94 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
+from gridhook.cli import one_attempt, options
 from gridhook.cli.database import with_service
-from gridhook.cli.terminal import instant, json_line, safe, table
-from gridhook.model import Answered, Attempt
-from gridhook.rules.diagnosis import diagnose
+from gridhook.cli.one_attempt import HEADER, attempt_json, row
+from gridhook.cli.terminal import json_line, safe, table
+from gridhook.model import Attempt, AttemptFilter, AttemptKind, Instant, Reason
 from gridhook.service import Service
 
-HEADER = ("STARTED", "KIND", "EVENT TYPE", "EVENT ID", "#", "RESULT", "MS", "WHAT HAPPENED")
 FOLLOWED = "{:24}  {:12}  {:34}  {:36}  {:>2}  {:>20}  {:>8}  {}"
 POLL_SECONDS = 0.5
 PAGE = 1000
 REMEMBERED = 200_000  # attempts already printed: more than are made while one can take
 
 
-@click.command()
+def status(text: str) -> tuple[int | None, int | None]:
+    """(status, None) of `503`, (None, 5) of `5xx`."""
+    if re.fullmatch(r"[1-9][0-9]{2}", text):
+        return int(text), None
+    if re.fullmatch(r"[1-5]xx", text):
+        return None, int(text[0])
+    raise click.BadParameter("must be a status such as 503, or a class such as 5xx")
+
+
+@click.group(invoke_without_command=True, subcommand_metavar="[show ATTEMPT]")
 @click.option("--account", help="Whose attempts; left out: every account's.")
 @click.option("--webhook", help="Only this webhook's; needs --account.")
+@click.option("--type", "event_type", help="Only of this event type.")
+@click.option("--event", "event_id", help="Only of the event with this id.")
+@click.option("--outcome", type=click.Choice(["received", "failed"]), help="Only those that were answered 200 or 201, or only the others.")
+@click.option("--status", "answered", type=status, help="Only those that were answered so: 503, or 5xx.")
+@click.option(
+    "--reason", type=click.Choice([one.value for one in Reason]), metavar="REASON", help="Only those without an answer, for this reason."
+)
+@click.option("--kind", type=click.Choice([one.value for one in AttemptKind]), help="Only of this kind.")
+@options.since
+@options.until
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many, the newest.")
 @click.option("--follow", is_flag=True, help="Go on with new ones as they come, until Ctrl-C.")
 @click.option("--remedy", is_flag=True, help="Also say what to do.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with all that was kept.")
-def attempts(account: str | None, webhook: str | None, limit: int, follow: bool, remedy: bool, as_json: bool) -> None:
+@click.pass_context
+def attempts(
+    ctx: click.Context,
+    account: str | None,
+    webhook: str | None,
+    event_type: str | None,
+    event_id: str | None,
+    outcome: str | None,
+    answered: tuple[int | None, int | None] | None,
+    reason: str | None,
+    kind: str | None,
+    since: Instant | None,
+    until: Instant | None,
+    limit: int,
+    follow: bool,
+    remedy: bool,
+    as_json: bool,
+) -> None:
     """The attempts log, straight from the database: deliveries, handshakes and tests, oldest of those shown first.
 
     RESULT is the receiver's status, or the reason why there is none.
+
+    \b
+    gridhook attempts --account acc_... --status 5xx --since 2h --remedy
+    gridhook attempts show 4711 --account acc_...
     """
+    if ctx.invoked_subcommand is not None:
+        return
     if webhook is not None and account is None:
         raise click.UsageError("--webhook needs --account")
-    viewer = _Viewer(account, webhook, remedy=remedy, as_json=as_json)
+    exact, status_class = answered or (None, None)
+    wanted = AttemptFilter(
+        event_type=event_type,
+        event_id=event_id,
+        succeeded=None if outcome is None else outcome == "received",
+        status=exact,
+        status_class=status_class,
+        reason=None if reason is None else Reason(reason),
+        kind=None if kind is None else AttemptKind(kind),
+        since=since,
+        until=until,
+    )
+    viewer = _Viewer(account, webhook, wanted, remedy=remedy, as_json=as_json)
 
     async def work(service: Service) -> None:
         recent = await viewer.recent(service, limit)
@@ -50,10 +104,27 @@ def attempts(account: str | None, webhook: str | None, limit: int, follow: bool,
     with_service(work)
 
 
+@attempts.command("show")
+@click.argument("attempt_id", metavar="ATTEMPT", type=click.IntRange(1))
+@options.looks
+def show(attempt_id: int, account: str, as_json: bool) -> None:
+    """One attempt in full: what happened, what to do, the receiver's answer, and a curl command that sends the same again.
+
+    \b
+    gridhook attempts show 4711 --account acc_...
+    """
+
+    async def work(service: Service) -> one_attempt.Found:
+        return await one_attempt.find(service, account, attempt_id)
+
+    one_attempt.show(with_service(work), as_json)
+
+
 class _Viewer:
-    def __init__(self, account: str | None, webhook: str | None, *, remedy: bool, as_json: bool) -> None:
+    def __init__(self, account: str | None, webhook: str | None, wanted: AttemptFilter, *, remedy: bool, as_json: bool) -> None:
         self._account = account
         self._webhook = webhook
+        self._wanted = wanted
         self._remedy = remedy
         self._json = as_json
         self._newest: dict[str, tuple[int, int]] = {}
@@ -73,7 +144,7 @@ class _Viewer:
         for account in await self._accounts(service):
             before, left = None, limit
             while left > 0:
-                page = await service.store.attempts(account, self._webhook, before=before, limit=min(left, PAGE))
+                page = await service.store.attempts(account, self._webhook, before=before, filter=self._wanted, limit=min(left, PAGE))
                 found += page.attempts
                 before, left = page.next, left - len(page.attempts)
                 if before is None:
@@ -90,18 +161,19 @@ class _Viewer:
         # An attempt is written when it ends and placed by when it began: look back as far as one can take, and a little.
         look_back_ms = int(service.settings.attempt_seconds * 1000) + 10_000
         start = service.clock.now()
-        old = True
+        old, looked, now = True, 0, start
         while not stop.is_set():
             for account in await self._accounts(service):
                 newest = self._newest.get(account, (start, 0))
-                after: tuple[int, int] | None = (newest[0] - look_back_ms, 0)
+                after: tuple[int, int] | None = (max(newest[0], looked) - look_back_ms, 0)
                 while after is not None and not stop.is_set():
-                    page = await service.store.attempts(account, self._webhook, before=None, after=after, limit=PAGE)
+                    page = await service.store.attempts(account, self._webhook, after=after, filter=self._wanted, limit=PAGE)
                     # In the first round, what lies before the newest shown is what --limit left out.
                     self.follow_on(page.attempts, skip_to=newest if old else None)
                     # Where looking back takes more than a page, it would never catch up: go on from the newest instead.
                     after = page.next and (page.next if old else max(page.next, newest))
-            old = False
+            # Where nothing matches, the newest shown stays where it is: what began before the last look has ended and was seen.
+            old, looked, now = False, now, service.clock.now()
             try:
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)
             except TimeoutError:
@@ -119,7 +191,9 @@ class _Viewer:
                 continue
             if len(self._seen) > REMEMBERED:
                 del self._seen[next(iter(self._seen))]
-            click.echo(json_line(as_json(attempt)) if self._json else FOLLOWED.format(*map(safe, self._row(attempt))).rstrip())
+            click.echo(
+                json_line(attempt_json(attempt)) if self._json else FOLLOWED.format(*map(safe, row(attempt, remedy=self._remedy))).rstrip()
+            )
 
     def print_header(self) -> None:
         if not self._json:
@@ -128,75 +202,10 @@ class _Viewer:
     def print_all(self, found: list[Attempt]) -> None:
         if self._json:
             for attempt in found:
-                click.echo(json_line(as_json(attempt)))
+                click.echo(json_line(attempt_json(attempt)))
         else:
-            click.echo(table(HEADER, [self._row(attempt) for attempt in found]))
-
-    def _row(self, attempt: Attempt) -> tuple[str, ...]:
-        words = diagnose(attempt)
-        said = words.summary
-        if attempt.next_attempt_at is not None:
-            said += f"; next attempt {instant(attempt.next_attempt_at)}"
-        if self._remedy and words.remedy:
-            said += f" -> {words.remedy}"
-        outcome = attempt.outcome
-        return (
-            instant(attempt.started_at),
-            attempt.kind.value,
-            attempt.event_type or "-",
-            attempt.event_id or "-",
-            str(attempt.number),
-            str(outcome.status) if isinstance(outcome, Answered) else outcome.reason.value,
-            f"{outcome.exchange.timings.total_us / 1000:.1f}",
-            said,
-        )
+            click.echo(table(HEADER, [row(attempt, remedy=self._remedy) for attempt in found]))
 
 
 def _place(attempt: Attempt) -> tuple[int, int]:
     return attempt.started_at, attempt.id
-
-
-def as_json(attempt: Attempt) -> dict[str, Any]:
-    """All that the log keeps; the receiver's bytes as text with escapes."""
-    outcome, words = attempt.outcome, diagnose(attempt)
-    exchange = outcome.exchange
-    timings = exchange.timings
-    shown: dict[str, Any] = {
-        "attempt": attempt.id,
-        "account": attempt.account_id,
-        "webhook": attempt.webhook_id,
-        "kind": attempt.kind.value,
-        "event_type": attempt.event_type,
-        "event_id": attempt.event_id,
-        "number": attempt.number,
-        "started_at": instant(attempt.started_at),
-        "url": attempt.url,
-        "status": None,
-        "reason": None,
-        "echo": attempt.echo and attempt.echo.value,
-        "summary": words.summary,
-        "remedy": words.remedy,
-        "next_attempt_at": attempt.next_attempt_at and instant(attempt.next_attempt_at),
-        "timings_us": {
-            "dns": timings.dns_us,
-            "connect": timings.connect_us,
-            "tls": timings.tls_us,
-            "first_byte": timings.first_byte_us,
-            "total": timings.total_us,
-        },
-        "remote_address": exchange.remote_address,
-        "tls_version": exchange.tls_version,
-        "reconnects": exchange.reconnects,
-        "credential": attempt.credential_id,
-    }
-    if isinstance(outcome, Answered):
-        shown |= {
-            "status": outcome.status,
-            "response_headers": outcome.headers.decode("utf-8", "backslashreplace"),
-            "response_body": outcome.body.decode("utf-8", "backslashreplace"),
-            "truncated": outcome.truncated,
-            "body_error": outcome.body_error,
-        }
-    else:
-        shown |= {"reason": outcome.reason.value, "phase": outcome.phase.value, "detail": outcome.detail}
-    return shown

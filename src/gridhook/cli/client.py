@@ -1,4 +1,4 @@
-"""Talking to a running gridhook over HTTP, as any publisher would."""
+"""Talking to a running gridhook over HTTP, as anybody would."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gridhook.errors import GridhookError
 
 CONNECT_SECONDS = 5
 TOTAL_SECONDS = 60
+WHERE = "is this where the server listens? (--url, PUBLISHER_URL)"
 
 
 class NoAnswer(GridhookError):
@@ -57,12 +58,13 @@ class Answer:
 class Client:
     """One keep-alive connection to one server. Not for several threads at once."""
 
-    def __init__(self, url: str) -> None:
-        """url: the server's base. Raises `GridhookError` when it is none."""
+    def __init__(self, url: str, *, advice: str = WHERE) -> None:
+        """url: the server's base. Raises `GridhookError` when it is none. advice: what to say when nobody answers."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise GridhookError(f"{url!r} is not the base URL of a server, such as http://127.0.0.1:8080")
         self._base = url.rstrip("/")
+        self._advice = advice
         # Nobody means a proxy when they say 127.0.0.1, and few list it in no_proxy.
         self._no_proxy = "*" if _is_loopback(parts.hostname) else None
         self._curl = pycurl.Curl()
@@ -77,16 +79,19 @@ class Client:
         self.close()
 
     def get(self, path: str, *, seconds: float = TOTAL_SECONDS) -> Answer:
-        return self._perform(path, None, (), seconds)
+        return self.request("GET", path, seconds=seconds)
 
     def publish(self, account_id: str, key: str, body: bytes, content_type: str) -> Answer:
         """POST to the account's events. Raises `NoAnswer`."""
         path = f"/v1/accounts/{quote(account_id, safe='')}/events"
-        return self._perform(path, body, (f"Authorization: Bearer {key}", f"Content-Type: {content_type}"), TOTAL_SECONDS)
+        return self.request("POST", path, body, (f"Authorization: Bearer {key}", f"Content-Type: {content_type}"))
 
-    def _perform(self, path: str, body: bytes | None, headers: Sequence[str], seconds: float) -> Answer:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Sequence[str] = (), *, seconds: float = TOTAL_SECONDS
+    ) -> Answer:
+        """path: with its query. headers: whole lines. Raises `NoAnswer`."""
         if any(character in header for header in headers for character in "\r\n\0"):
-            raise GridhookError("the key must not contain line ends")
+            raise GridhookError("what goes into a header (a key, an account's id) must not contain line ends")
         curl, answer, head = self._curl, BytesIO(), BytesIO()
         curl.reset()  # options only; the connection stays
         curl.setopt(pycurl.URL, self._base + path)
@@ -101,17 +106,19 @@ class Client:
         curl.setopt(pycurl.HEADERFUNCTION, head.write)
         if self._no_proxy is not None:
             curl.setopt(pycurl.NOPROXY, self._no_proxy)
-        if body is not None:
+        # Without "Expect": one round trip, also for large batches.
+        curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        if body is not None or method == "POST":
             curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDS, body)
-            # Without "Expect": one round trip, also for large batches.
-            curl.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+            curl.setopt(pycurl.POSTFIELDS, body or b"")
+        if method not in ("GET", "POST"):
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
         try:
             curl.perform()
         except pycurl.error as error:
             said = error.args[1] if len(error.args) > 1 else str(error)
             raise NoAnswer(
-                f"{self._base}: {said}; is this where the server listens? (--url, PUBLISHER_URL)",
+                f"{self._base}: {said}; {self._advice}",
                 sent=curl.getinfo(pycurl.CONNECT_TIME) > 0,
             ) from None
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _fields(head.getvalue()), answer.getvalue())

@@ -1,80 +1,98 @@
-"""`gridhook webhooks`: what customers registered. Registering and verifying go through the API, which makes the handshake."""
+"""`gridhook webhooks`: the whole life of what customers registered. Looking and deleting need the database only, the rest the server."""
 
 from __future__ import annotations
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
-from gridhook.cli.terminal import instant, json_line, safe, table
-from gridhook.model import Webhook
+from gridhook.cli.recoveries import cancel_recovery, recover, recoveries
+from gridhook.cli.shown import detail_json, detail_lines, fields, health_words, held, listed_json, state
+from gridhook.cli.terminal import json_line, safe, table
+from gridhook.cli.webhook_changes import create, edit, pause, resume, verify
+from gridhook.cli.webhook_deliveries import deliveries, redeliver, test, undelivered
+from gridhook.cli.webhook_keys import cancel_key, rotate_key, sign, unsign
+from gridhook.model import Instant, Webhook
 from gridhook.service import Service
+from gridhook.service.webhooks import Detail, Listed
 from gridhook.store.promises import WebhookCounts
 
 PAGE = 200
 
 
-@click.group()
+@click.group(cls=options.InOrder)
 def webhooks() -> None:
-    """Look at webhooks, or delete one. Works while the server runs.
-
-    To register or verify one, use the API, for example through AccessGrid's SDK: the running server makes the handshake.
-    """
+    """Webhooks, from registering to deleting. What needs no running server: list, show, deliveries, undelivered, recoveries, delete."""
 
 
 @webhooks.command("list")
-@click.option("--account", required=True, help="Whose webhooks.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@options.looks
 def list_webhooks(account: str, as_json: bool) -> None:
-    """All webhooks of an account, newest first."""
+    """All webhooks of an account, newest first, with what is held for each and how it has been doing.
 
-    async def work(service: Service) -> list[Webhook]:
+    \b
+    gridhook webhooks list --account acc_...
+    """
+
+    async def work(service: Service) -> list[Listed]:
         await service.account(account)
         found: list[Webhook] = []
         while True:
             page = await service.store.webhooks(account, offset=len(found), limit=PAGE)
             found += page.webhooks
             if len(page.webhooks) < PAGE:
-                return found
+                return await service.webhooks.listed(account, found)
 
     found = with_service(work)
     if as_json:
-        for webhook in found:
-            click.echo(json_line(_shown(webhook)))
+        for one in found:
+            click.echo(json_line(listed_json(one)))
         return
-    rows = [(w.id, _state(w), len(w.subscribed_events), w.name, w.url) for w in found]
-    click.echo(table(("WEBHOOK", "STATE", "EVENTS", "NAME", "URL"), rows))
+    rows = [
+        (
+            one.webhook.id,
+            state(one.webhook),
+            held(one.held, one.held_until),
+            health_words(one.health),
+            len(one.webhook.subscribed_events),
+            one.webhook.name,
+            one.webhook.url,
+        )
+        for one in found
+    ]
+    click.echo(table(("WEBHOOK", "STATE", "HELD", "HEALTH", "EVENTS", "NAME", "URL"), rows))
 
 
 @webhooks.command("show")
 @click.argument("webhook_id", metavar="WEBHOOK")
-@click.option("--account", required=True, help="Whose webhook it is.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.looks
 def show(webhook_id: str, account: str, as_json: bool) -> None:
-    """One webhook, and what waits for it."""
+    """One webhook: what it is, what waits for it, its keys (never their text), and how it has been doing.
 
-    async def work(service: Service) -> tuple[Webhook, WebhookCounts]:
-        return await service.store.webhook(account, webhook_id), await service.store.counts(account, webhook_id)
+    \b
+    gridhook webhooks show wh_... --account acc_...
+    """
 
-    webhook, counts = with_service(work)
-    waiting = {
-        "held": counts.held,
-        "queued": counts.queued,
-        "oldest_expires_at": counts.oldest_expires_at and instant(counts.oldest_expires_at),
-    }
+    async def work(service: Service) -> tuple[Detail, Instant]:
+        return await service.webhooks.detail(account, webhook_id), service.clock.now()
+
+    detail, now = with_service(work)
     if as_json:
-        click.echo(json_line({**_shown(webhook), **waiting}))
-        return
-    for name, value in {**_shown(webhook), **waiting}.items():
-        text = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-        click.echo(f"{name:18} {safe(text)}")
+        click.echo(json_line(detail_json(detail)))
+    else:
+        fields(detail_lines(detail, now))
 
 
 @webhooks.command("delete")
 @click.argument("webhook_id", metavar="WEBHOOK")
-@click.option("--account", required=True, help="Whose webhook it is.")
+@options.account
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(webhook_id: str, account: str, yes: bool) -> None:
-    """Delete a webhook and cancel what is queued or held for it. It cannot be undone."""
+    """Delete a webhook and cancel what is queued or held for it. It cannot be undone.
+
+    \b
+    gridhook webhooks delete wh_... --account acc_...
+    """
 
     async def look(service: Service) -> tuple[Webhook, WebhookCounts]:
         return await service.store.webhook(account, webhook_id), await service.store.counts(account, webhook_id)
@@ -90,20 +108,12 @@ def delete(webhook_id: str, account: str, yes: bool) -> None:
     click.echo(f"{safe(webhook_id)}: deleted")
 
 
-def _state(webhook: Webhook) -> str:
-    return f"{webhook.status}, paused" if webhook.paused_at is not None else webhook.status
-
-
-def _shown(webhook: Webhook) -> dict[str, object]:
-    return {
-        "webhook": webhook.id,
-        "account": webhook.account_id,
-        "name": webhook.name,
-        "url": webhook.url,
-        "status": webhook.status,
-        "verified_at": webhook.verified_at and instant(webhook.verified_at),
-        "paused_at": webhook.paused_at and instant(webhook.paused_at),
-        "auth_method": webhook.auth_method.value,
-        "subscribed_events": list(webhook.subscribed_events),
-        "created_at": instant(webhook.created_at),
-    }
+# In the order of a webhook's life; `list` and `show` stand first, `delete` last.
+for _command in (
+    *(create, verify, edit, pause, resume),
+    *(rotate_key, cancel_key, sign, unsign),
+    *(test, undelivered, deliveries, redeliver),
+    *(recover, recoveries, cancel_recovery),
+    webhooks.commands.pop("delete"),
+):
+    webhooks.add_command(_command)
