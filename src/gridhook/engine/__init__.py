@@ -45,8 +45,8 @@ class Engine:
             settings=settings,
             log=log,
             metrics=metrics,
-            matched=lambda _, webhook_id: self.resuming(webhook_id),
-            verified=self.resumed,
+            resuming=self.resuming,
+            verified=self._became_verified,
         )
         self.trials = Trials(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
         self.recoverer = Recoverer(store=store, dispatcher=self.dispatcher, settings=settings, log=log)
@@ -68,6 +68,8 @@ class Engine:
         for name, run in (
             ("dispatcher", self.dispatcher.run),
             ("janitor", self.janitor.run),
+            ("recoverer", self.recoverer.run),
+            ("pruner", self.pruner.run),
         ):
             task = asyncio.ensure_future(run())
             task.set_name(name)
@@ -111,6 +113,13 @@ class Engine:
         self.dispatcher.announce([(account_id, webhook_id)])
         self.janitor.hurry()
 
+    def _became_verified(self, account_id: str, webhook_id: str, held: bool) -> None:
+        if held:
+            self.resumed(account_id, webhook_id)
+        else:
+            self.dispatcher.announce([(account_id, webhook_id)])
+            self.janitor.hurry()
+
     def recover(self) -> None:
         """A recovery was asked for: make its first step now."""
         self.recoverer.hurry()
@@ -125,7 +134,7 @@ class Engine:
             "writer": self._store.is_alive(),
             "sender": self._transport.is_alive(),
             "dispatcher": not self._tasks["dispatcher"].done() and self.dispatcher.is_alive() if self._tasks else False,
-            **{name: bool(self._tasks) and not self._tasks[name].done() for name in ("janitor",)},
+            **{name: bool(self._tasks) and not self._tasks[name].done() for name in ("janitor", "recoverer", "pruner")},
         }
 
     def is_broken(self) -> bool:

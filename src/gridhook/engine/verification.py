@@ -24,21 +24,29 @@ LIMITS = Limits(connect_seconds=2.0, read_seconds=3.0, total_seconds=5.0, body_k
 AT_ONCE = 64  # handshakes in flight; they have places of their own, so that deliveries can neither delay nor be delayed
 AT_ONCE_PER_ACCOUNT = 8  # of these, so that one account's many dead URLs do not keep another's from being proven
 
-Told: TypeAlias = Callable[[str, str], None]
-"""(account_id, webhook_id)"""
+Verified: TypeAlias = Callable[[str, str, bool], None]
+"""(account_id, webhook_id, deliveries were held): what is to happen once a webhook became verified."""
 
 
 class Verifier:
     def __init__(
-        self, *, store: Store, transport: Transport, settings: Settings, log: Log, metrics: Metrics, matched: Told, verified: Told
+        self,
+        *,
+        store: Store,
+        transport: Transport,
+        settings: Settings,
+        log: Log,
+        metrics: Metrics,
+        resuming: Callable[[str], None],
+        verified: Verified,
     ) -> None:
-        """matched: told of a right answer, before what it releases is due; verified: after that."""
+        """resuming: told of a webhook_id before the deliveries that were held for it become due."""
         self._store = store
         self._transport = transport
         self._settings = settings
         self._log = log
         self._metrics = metrics
-        self._matched = matched
+        self._resuming = resuming
         self._verified = verified
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -92,13 +100,14 @@ class Verifier:
             echo=echo,
         )
         matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
-        if matched:
-            self._matched(account_id, webhook_id)
+        held = matched and (await self._store.counts(account_id, webhook_id)).held > 0
+        if held:
+            self._resuming(webhook_id)
         verified = await self._store.settle_challenge(challenge, attempt, matched=matched, now=self._store.clock.now())
         self._log.verification(attempt, verified=verified, echo=Echo.SUPERSEDED if matched and not verified else None)
         self._metrics.verification(attempt)
         if verified:
-            self._verified(account_id, webhook_id)
+            self._verified(account_id, webhook_id, held)
         return verified
 
     async def _exchange(self, challenge: Challenge, token: str) -> tuple[Outcome, Echo]:
