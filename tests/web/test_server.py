@@ -35,7 +35,7 @@ async def everything(world: World, *pieces: bytes) -> bytes:
         ("GET", "/schemas/webhooks/ag.nope/1.json", 404),
         ("GET", "http://gridhook.test/healthz", 200),
         ("PUT", "/v1/console/webhooks", 405),
-        ("PATCH", "/v1/console/webhooks/wh_1", 405),
+        ("PUT", "/v1/console/webhooks/wh_1", 405),
         ("GET", "/v1/console/webhooks/wh_1/verify", 405),
         ("GET", "/v1/accounts/a/events", 405),
         ("PROPFIND", "/healthz", 405),

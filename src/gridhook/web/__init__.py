@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.service import Service
-from gridhook.web import auth, health, publishing, schemas, vendor
+from gridhook.web import auth, docs, health, publishing, schemas, vendor
 from gridhook.web.call import Call, ClientGone, Receive, Scope, Send
+from gridhook.web.console import editing, keys, log, recovering, trying
 from gridhook.web.problems import Reply, defect, is_ours, refused
 from gridhook.web.routes import Routes
 
@@ -27,12 +28,19 @@ class Web:
     def __init__(self, service: Service, settings: Settings) -> None:
         self._log = service.log
         self._publishing = publishing.Publishing(service, settings)
+        authenticate = auth.Authenticator(service, settings)
         self.routes = Routes(
             [
-                *vendor.routes(service, auth.Authenticator(service, settings)),
+                *vendor.routes(service, authenticate),
+                *editing.routes(service, authenticate),
+                *keys.routes(service, authenticate),
+                *trying.routes(service, authenticate),
+                *log.routes(service, authenticate),
+                *recovering.routes(service, authenticate),
                 *publishing.routes(self._publishing),
                 *schemas.routes(settings),
                 *health.routes(service),
+                *docs.routes(settings, lambda: self.routes.all),
             ]
         )
         # Unique per process and cheap: a random part drawn once, then a count.
@@ -65,7 +73,8 @@ class Web:
         await _send(answer, scope["method"], headers, request_id, send)
 
     async def _routed(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
-        route, params = self.routes.find(scope["path"])
+        raw_path = scope["raw_path"].decode("latin-1")
+        route, params = self.routes.find(raw_path)
         handler = route.handler(scope["method"])
         if handler is None:
             return Reply(204, b"", [(b"allow", route.allow)])
@@ -73,7 +82,7 @@ class Web:
             Call(
                 method=scope["method"],
                 path=scope["path"],
-                raw_path=scope["raw_path"].decode("latin-1"),
+                raw_path=raw_path,
                 query=scope["query_string"],
                 headers=headers,
                 receive=receive,

@@ -29,7 +29,7 @@ class Authenticator:
 
     async def __call__(self, call: Call) -> Signed:
         """Raises `TooLarge` before anything is hashed; `Unauthenticated`, the same for an unknown account and a wrong
-        signature; `Forbidden` for an account without webhooks in its plan."""
+        signature; `Forbidden` for an account without webhooks in its plan; `TooMany` for one that calls too fast."""
         body = await call.body(self._settings.max_api_body_bytes)
         account_id = call.header(b"x-acct-id") or ""
         secrets = await self._service.api_secrets(account_id) if is_id(account_id) else []
@@ -43,4 +43,5 @@ class Authenticator:
             legacy_sha256=self._settings.legacy_sha256,
         )
         await self._service.require_enterprise(account_id)
+        self._service.spend_call(account_id)
         return Signed(account_id, body)

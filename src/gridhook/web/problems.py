@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from gridhook.errors import (
     Conflict,
@@ -18,12 +19,14 @@ from gridhook.errors import (
     GridhookError,
     Invalid,
     NotFound,
+    Stale,
     TooLarge,
     TooMany,
     Unauthenticated,
     Unavailable,
     Unreadable,
 )
+from gridhook.web.shapes.problems import Problem
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -42,6 +45,7 @@ _SLUGS: tuple[tuple[type[GridhookError], str], ...] = (
     (Forbidden, "forbidden"),
     (NotFound, "not-found"),
     (Conflict, "conflict"),
+    (Stale, "stale"),
     (TooLarge, "too-large"),
     (TooMany, "too-many"),
     (Unavailable, "unavailable"),
@@ -72,7 +76,7 @@ def reply(status: int, value: object, headers: Sequence[tuple[bytes, bytes]] = (
     return Reply(status, _encode(value), (JSON, NO_STORE, *headers))
 
 
-def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = None, extra: dict[str, object] | None = None) -> Reply:
+def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = None) -> Reply:
     """The answer to a caller's error. challenge: WWW-Authenticate of a 401. Anything that is not the caller's fault is `defect()`."""
     headers: Headers = [JSON, NO_STORE]
     if isinstance(error, Refusal):
@@ -82,7 +86,7 @@ def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = 
     if error.status == 401 and challenge is not None:
         headers.append((b"www-authenticate", challenge))
     where = error.field if isinstance(error, Invalid) else None
-    return Reply(error.status, problem(error.status, slug_of(error), _words(error), request_id, where, extra), headers)
+    return Reply(error.status, problem(error.status, slug_of(error), _words(error), request_id, where), headers)
 
 
 def defect(request_id: str) -> Reply:
@@ -90,11 +94,14 @@ def defect(request_id: str) -> Reply:
     return Reply(500, problem(500, "internal", DEFECT, request_id))
 
 
-def problem(
-    status: int, slug: str, message: str, request_id: str, where: str | None = None, extra: dict[str, object] | None = None
-) -> bytes:
+def problem(status: int, slug: str, message: str, request_id: str, where: str | None = None) -> bytes:
     """The object: `message` for the SDKs, the members of RFC 9457, `request_id`, and `field` when one is at fault."""
-    members: dict[str, object] = {
+    return _encode(Problem(**members(status, slug, message, request_id), field=where or UNSET))
+
+
+def members(status: int, slug: str, message: str, request_id: str) -> dict[str, Any]:
+    """What every problem has, for those that have more."""
+    return {
         "message": message,
         "type": TYPE_PREFIX + slug,
         "title": HTTPStatus(status).phrase,
@@ -102,11 +109,6 @@ def problem(
         "detail": message,
         "request_id": request_id,
     }
-    if where:
-        members["field"] = where
-    if extra:
-        members.update(extra)
-    return _encode(members)
 
 
 def _words(error: GridhookError) -> str:

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import lru_cache
 
 import msgspec
+from msgspec import UNSET
 
 from gridhook.config import Settings
 from gridhook.errors import Conflict, GridhookError, Invalid, NotFound, TooLarge, Unauthenticated
@@ -18,12 +19,31 @@ from gridhook.rules import strict_json
 from gridhook.rules.cloudevents import Draft, read_event
 from gridhook.service import Service
 from gridhook.web.call import Call, Receive, is_id, read_body
-from gridhook.web.problems import JSON, NO_STORE, Headers, Refusal, Reply, problem, slug_of
+from gridhook.web.operations import Access, Answer, Body, operation
+from gridhook.web.problems import JSON, NO_STORE, Headers, Refusal, Reply, members, slug_of
 from gridhook.web.routes import Route
+from gridhook.web.shapes.publishing import (
+    Accepted,
+    BatchAnswer,
+    BatchProblem,
+    CloudEvent,
+    PlainEvent,
+    Result,
+)
 
 CHALLENGE = b'Bearer realm="gridhook"'
 SLACK_BYTES = 16 * 1024  # what the envelope and white space may add to an event of the largest size
 TAKEN = "an event with this id and other content was accepted before; nothing was kept of this one"
+
+_BALANCE = {
+    "account_id": "acct_5b1e",
+    "organization_name": "Northwind Properties",
+    "current_balance": 50.25,
+    "threshold": 100.0,
+    "amount_below_threshold": 49.75,
+}
+_PLAIN_EXAMPLE = {"type": "ag.account_balance.low", "id": "balance-2026-11-22", "data": _BALANCE}
+_EXAMPLE = {"specversion": "1.0", "source": "/billing", **_PLAIN_EXAMPLE}
 
 _HEADERS: Headers = [JSON, NO_STORE]
 _encode = msgspec.json.Encoder().encode
@@ -71,23 +91,48 @@ class Publishing:
             raise answer
         if answer.conflict:
             raise Conflict(f"id {answer.id}: {TAKEN}")
-        return Reply(202, _encode({"id": answer.id, "deliveries": answer.deliveries, "duplicate": answer.duplicate}), _HEADERS)
+        return Reply(202, _encode(Accepted(id=answer.id, deliveries=answer.deliveries, duplicate=answer.duplicate)), _HEADERS)
 
     async def _batch(self, account_id: str, body: bytes, request_id: str) -> Reply:
         """Each element is judged alone, and the good ones are kept: 202 when any was, else 409 or 422 with the same results."""
         drafts = [_draft(element) for element in strict_json.parse_batch(body, max_elements=self._batch_events)]
         answers = await self._service.publish(account_id, drafts, request_id=request_id) if drafts else []
         results = [_result(index, answer) for index, answer in enumerate(answers)]
-        accepted = sum(result["status"] == 202 for result in results)
-        summary: dict[str, object] = {"accepted": accepted, "refused": len(results) - accepted, "results": results}
+        accepted = sum(result.status == 202 for result in results)
         if accepted or not results:
-            return Reply(202, _encode(summary), _HEADERS)
-        status = 409 if all(result["status"] == 409 for result in results) else 422
-        message = f"none of the {len(results)} events was accepted; the first: {results[0]['message']}"
-        return Reply(status, problem(status, "conflict" if status == 409 else "invalid", message, request_id, extra=summary), _HEADERS)
+            return Reply(202, _encode(BatchAnswer(accepted=accepted, refused=len(results) - accepted, results=results)), _HEADERS)
+        status = 409 if all(result.status == 409 for result in results) else 422
+        message = f"none of the {len(results)} events was accepted; the first: {results[0].message}"
+        told = members(status, "conflict" if status == 409 else "invalid", message, request_id)
+        return Reply(status, _encode(BatchProblem(**told, accepted=0, refused=len(results), results=results)), _HEADERS)
 
 
 def routes(publishing: Publishing) -> list[Route]:
+    @operation(
+        "publish",
+        "Publishing",
+        "Publish one event or a batch",
+        "202 means kept: event and deliveries are committed before the answer. Give your own `id`, and repeat a request whenever you did "
+        "not read its answer: the same id with the same content is answered like the first time and sent once. A batch is judged element "
+        "by element, and its good elements are kept.",
+        access=Access.PUBLISHER,
+        body=Body(
+            {Form.PLAIN.value: PlainEvent, Form.EVENT.value: CloudEvent, Form.BATCH.value: list[CloudEvent]},
+            {
+                "plain": (Form.PLAIN.value, _PLAIN_EXAMPLE),
+                "event": (Form.EVENT.value, _EXAMPLE),
+                "batch": (Form.BATCH.value, [_EXAMPLE]),
+            },
+        ),
+        answers={202: Answer("Kept. For a batch: at least one of its events was.", (Accepted, BatchAnswer))},
+        refusals={
+            400: "Not JSON as we read it, or a batch that is no array.",
+            404: "There is no such account.",
+            409: "The id is taken by other content; for a batch: all of them.",
+            415: "The content type, charset or encoding is not read here.",
+            422: "Readable, but against a rule; for a batch: all of its events.",
+        },
+    )
     async def publish(call: Call) -> Reply:
         return await publishing(call.params["account_id"], call.headers, call.receive, call.request_id)
 
@@ -139,18 +184,13 @@ def _draft(element: object) -> Draft | GridhookError:
         return refusal
 
 
-def _result(index: int, answer: Publication | GridhookError) -> dict[str, object]:
+def _result(index: int, answer: Publication | GridhookError) -> Result:
     if isinstance(answer, Publication):
         if answer.conflict:
-            return {"index": index, "status": 409, "type": "conflict", "id": answer.id, "message": TAKEN}
-        return {"index": index, "status": 202, "id": answer.id, "deliveries": answer.deliveries, "duplicate": answer.duplicate}
+            return Result(index=index, status=409, type="conflict", id=answer.id, message=TAKEN)
+        return Result(index=index, status=202, id=answer.id, deliveries=answer.deliveries, duplicate=answer.duplicate)
     # Too large is the one refusal of an element that is neither 400 nor 422: each element has its own status.
     status = answer.status if isinstance(answer, Invalid | TooLarge) else 422
-    result: dict[str, object] = {"index": index, "status": status, "type": slug_of(answer)}
-    if isinstance(answer, Invalid):
-        result["message"] = answer.message
-        if where := answer.field.removeprefix(f"/{index}"):
-            result["field"] = where
-    else:
-        result["message"] = str(answer)
-    return result
+    where = answer.field.removeprefix(f"/{index}") if isinstance(answer, Invalid) else ""
+    message = answer.message if isinstance(answer, Invalid) else str(answer)
+    return Result(index=index, status=status, type=slug_of(answer), message=message, field=where or UNSET)

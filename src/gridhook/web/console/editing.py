@@ -1,0 +1,151 @@
+"""One webhook in whole, and its edits: change, pause, resume."""
+
+from __future__ import annotations
+
+import re
+
+from gridhook.errors import Invalid, NotFound, Stale
+from gridhook.model import Webhook
+from gridhook.service import Service
+from gridhook.service.webhooks import Changes
+from gridhook.web.auth import Authenticator
+from gridhook.web.call import Call
+from gridhook.web.console import GONE, NOT_FOUND, ONE, Section
+from gridhook.web.operations import Access, Answer, Body, Parameter, operation
+from gridhook.web.problems import Reply, reply
+from gridhook.web.reading import read_body
+from gridhook.web.routes import Route
+from gridhook.web.shapes import webhooks as shapes
+
+TAG = "Webhooks"
+JSON = "application/json"
+
+# RFC 9110 s8.8.3: entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE. In a list, empty elements are passed over (s5.6.1.2).
+_ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_LIST = re.compile(rf"[ \t,]*{_ETAG.pattern}(?:[ \t]*,[ \t]*(?:{_ETAG.pattern})?)*[ \t]*")
+_IF_MATCH = Parameter(
+    "If-Match",
+    "The ETag of the webhook that you have seen: if it was changed since, nothing is done and you get 412. `*`: any.",
+    {"type": "string"},
+    place="header",
+    example='"3"',
+)
+_SHOWN = Answer("The webhook as it is now.", shapes.WebhookDetail, headers=("ETag",))
+
+
+class Editing(Section):
+    @operation(
+        "getWebhook",
+        TAG,
+        "Show one webhook",
+        "What was registered, its limits, keys and headers (nothing secret), what waits for it, and how it has been doing. "
+        "The ETag stands for what can be changed, not for the counters.",
+        access=Access.ACCOUNT,
+        answers={200: _SHOWN},
+        refusals=NOT_FOUND,
+    )
+    async def get(self, call: Call) -> Reply:
+        caller = await self._authenticate(call)
+        webhook = await self._webhook(caller.account_id, call)
+        return await self._shown(webhook)
+
+    @operation(
+        "changeWebhook",
+        TAG,
+        "Change a webhook",
+        "All of the changes or none. Another URL makes the webhook pending again: its deliveries are held, attempt numbers kept, and go "
+        "to the new URL once that is proven. A new name and other subscriptions hold for events published from now on.",
+        access=Access.ACCOUNT,
+        parameters=(_IF_MATCH,),
+        body=Body(
+            {JSON: shapes.WebhookChanges},
+            {
+                "rename": (JSON, {"name": "Production badge sync"}),
+                "move": (JSON, {"url": "https://example.com/hooks/v2"}),
+                "limit": (JSON, {"max_in_flight": 4, "rate_per_second": 10}),
+                "headers": (JSON, {"headers": {"X-Team": "access-control", "X-Old": None}}),
+            },
+        ),
+        answers={200: _SHOWN},
+        refusals={
+            **NOT_FOUND,
+            412: "It was changed since you read it: read it again, then decide.",
+            422: "A member is unknown or breaks a rule; `field` names it.",
+        },
+    )
+    async def change(self, call: Call) -> Reply:
+        caller = await self._authenticate(call)
+        webhook = await self._webhook(caller.account_id, call)
+        revision = _expected(call.header(b"if-match"), webhook)
+        wanted = read_body(caller.body, shapes.WebhookChanges, needs="the members to change")
+        changes = Changes(
+            name=wanted.name,
+            url=wanted.url,
+            subscribed_events=wanted.subscribed_events,
+            max_in_flight=wanted.max_in_flight,
+            rate_per_second=wanted.rate_per_second,
+            headers=wanted.headers,
+        )
+        return await self._shown(await self._service.webhooks.edit(caller.account_id, webhook.id, changes, revision=revision))
+
+    @operation(
+        "pauseWebhook",
+        TAG,
+        "Pause a webhook",
+        "Deliveries are held from now on, each until its event is too old; requests in flight end. Twice is once.",
+        access=Access.ACCOUNT,
+        answers={200: _SHOWN},
+        refusals=NOT_FOUND,
+    )
+    async def pause(self, call: Call) -> Reply:
+        caller = await self._authenticate(call)
+        webhook = await self._webhook(caller.account_id, call)
+        return await self._shown(await self._service.webhooks.pause(caller.account_id, webhook.id))
+
+    @operation(
+        "resumeWebhook",
+        TAG,
+        "Resume a webhook",
+        "What was held goes out oldest first, slowly at first. Twice is once.",
+        access=Access.ACCOUNT,
+        answers={200: _SHOWN},
+        refusals=NOT_FOUND,
+    )
+    async def resume(self, call: Call) -> Reply:
+        caller = await self._authenticate(call)
+        webhook = await self._webhook(caller.account_id, call)
+        return await self._shown(await self._service.webhooks.resume(caller.account_id, webhook.id))
+
+    async def _shown(self, webhook: Webhook) -> Reply:
+        try:
+            found = await self._service.webhooks.detail(webhook.account_id, webhook.id)
+        except NotFound:
+            raise NotFound(GONE) from None
+        lane = self._service.engine.lane_state(webhook.id)
+        # Of the state that is shown: a change between the edit and this look must not go unseen.
+        etag = b'"%d"' % found.webhook.revision
+        return reply(200, shapes.detail(found, lane), [(b"etag", etag)])
+
+
+def _expected(condition: str | None, webhook: Webhook) -> int | None:
+    """The revision that an edit must find. None: any. Raises `Stale` when the condition names others only, `Invalid` when it is none.
+
+    RFC 9110 s13.1.1: compared strongly, so a weak tag matches nothing.
+    """
+    if condition is None or condition.strip() == "*":
+        return None
+    if not _LIST.fullmatch(condition):
+        raise Invalid("If-Match", 'must be * or entity tags in double quotes, as ETag gave them, for example "3"')
+    tags = [text for weak, text in _ETAG.findall(condition) if not weak]
+    if str(webhook.revision) not in tags:
+        raise Stale(f"webhook {webhook.id} was changed meanwhile (it is at revision {webhook.revision}): read it again, then decide")
+    return webhook.revision
+
+
+def routes(service: Service, authenticate: Authenticator) -> list[Route]:
+    editing = Editing(service, authenticate)
+    return [
+        Route(ONE, {"GET": editing.get, "PATCH": editing.change}),
+        Route(ONE + "/pause", {"POST": editing.pause}),
+        Route(ONE + "/resume", {"POST": editing.resume}),
+    ]
