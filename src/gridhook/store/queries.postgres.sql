@@ -97,10 +97,11 @@ WHERE id IN (
   ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
 
 -- name: held
--- An array is what it can look up one by one.
-SELECT webhook_id, count(*), min(expires_at) FROM deliveries
-WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json))) AND state = 'held'
-GROUP BY webhook_id
+-- One by one: for an array the planner may prefer an index over all lanes.
+SELECT w.id, h.count, h.expires_at FROM json_array_elements_text(:webhook_ids::json) AS w (id), LATERAL (
+  SELECT count(*) AS count, min(expires_at) AS expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = w.id AND state = 'held') AS h
+WHERE h.count > 0
 
 -- name: webhook_for_edit
 -- Two processes that edit one webhook wait for each other here.
@@ -146,20 +147,59 @@ ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
   l9 = webhook_minutes.l9 + excluded.l9, l10 = webhook_minutes.l10 + excluded.l10
 
 -- name: health
--- As `held`.
-SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
-FROM webhook_health WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
+-- JSON by another function.
+SELECT h.webhook_id, h.failing_since, h.consecutive_failures, h.last_success_at, h.last_failure_at, h.last_result, h.succeeded, h.failed
+FROM json_array_elements_text(:webhook_ids::json) AS w (id)
+JOIN webhook_health h ON h.account_id = :account_id AND h.webhook_id = w.id
 
 -- name: windows
 -- As `held`.
-SELECT webhook_id, minute_at >= :hour AS recent, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
+SELECT w.id, m.* FROM json_array_elements_text(:webhook_ids::json) AS w (id), LATERAL (
+  SELECT minute_at >= :hour, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
   CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
   CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
   CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
-FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = ANY(ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
-  AND minute_at >= :day
-GROUP BY webhook_id, minute_at >= :hour
+  FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= :day
+  GROUP BY minute_at >= :hour) AS m
+
+-- name: minutes_of_account
+-- OFFSET 0 keeps the planner from reading every account's minutes of that time.
+SELECT minute_at, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
+  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
+  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
+  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+FROM webhooks w, LATERAL (
+  SELECT * FROM webhook_minutes WHERE account_id = w.account_id AND webhook_id = w.id AND minute_at >= :since OFFSET 0) AS m
+WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
 -- name: database_now
 -- The only clock that all processes share; not now(), which stands still during a transaction.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+
+-- piece: in_ids
+-- An array, so that the plan is a probe for each of them.
+= ANY (ARRAY(SELECT json_array_elements_text(:ids::json)::bigint))
+
+-- name: redeliverable
+-- A claim or an outcome that is being written is waited for: what we read stands until our commit.
+SELECT event_seq, state, lease IS NOT NULL, due_at, expires_at FROM deliveries
+WHERE id = :id AND account_id = :account_id AND webhook_id = :webhook_id
+FOR UPDATE
+
+-- name: lock_events
+-- In the order of their numbers, so that two who lock several do not deadlock.
+SELECT seq, length(payload) FROM events WHERE seq {in_ids} ORDER BY seq FOR UPDATE
+
+-- name: recovery_to_step
+-- Another process that takes a step of it is waited for, and then found to have taken it.
+SELECT after_at, after_id FROM recoveries
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND state = 'running' AND next_step_at <= :now
+FOR UPDATE
+
+-- name: deliver_again
+-- One round trip for a batch.
+INSERT INTO deliveries (id, account_id, webhook_id, event_seq, state, due_at, attempts, expires_at, created_at, origin, recovery_id)
+SELECT s.id, s.account_id, s.webhook_id, s.event_seq, 'queued', s.due_at, 0, s.expires_at, s.created_at, s.origin, s.recovery_id
+FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :event_seq::bigint[], :due_at::bigint[], :expires_at::bigint[],
+  :created_at::bigint[], :origin::text[], :recovery_id::text[])
+  AS s (id, account_id, webhook_id, event_seq, due_at, expires_at, created_at, origin, recovery_id)

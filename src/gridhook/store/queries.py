@@ -26,29 +26,35 @@ class Query:
     names: tuple[str, ...]
 
 
-def parse(text: str, dialect: Dialect) -> dict[str, Query]:
+def parse(text: str, dialect: Dialect, pieces: Mapping[str, str] | None = None) -> dict[str, Query]:
     """Read `-- name: x` sections; `:name` becomes `?1` (SQLite) or `%(name)s` (psycopg).
 
     `-- piece: x` is text for `{x}` in the statements after it. `-- choice: x` is such a text with options, one to a paragraph that
     starts with its name: a statement named `page_{x}` is made once for each. Nothing else is ever put into a statement.
+    pieces: of the other file; they win over those of this one.
     """
-    parts = _HEAD.split(text)
-    pieces: dict[str, str] = {}
+    known = {head: body for kind, head, body in _sections(text) if kind == "piece"} | dict(pieces or {})
     choices: dict[str, dict[str, str]] = {}
     queries: dict[str, Query] = {}
-    for kind, head, section in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        body = "\n".join(line for line in section.splitlines() if not line.lstrip().startswith("--")).strip()
-        if kind == "piece":
-            pieces[head] = body
-        elif kind == "choice":
+    for kind, head, body in _sections(text):
+        if kind == "choice":
             options = _OPTION.split(body)
             choices[head] = {option: words.strip() for option, words in zip(options[1::2], options[2::2], strict=True)}
-        else:
+        elif kind == "name":
             for name, chosen in _variants(head, choices):
                 if name in queries:
                     raise ValueError(f"two statements are named {name}")
-                queries[name] = _compile(name, _filled(body, pieces | chosen), dialect)
+                queries[name] = _compile(name, _filled(body, known | chosen), dialect)
     return queries
+
+
+def _sections(text: str) -> list[tuple[str, str, str]]:
+    """(kind, head, body without comments) of each."""
+    parts = _HEAD.split(text)
+    found: list[tuple[str, str, str]] = []
+    for kind, head, section in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        found.append((kind, head, "\n".join(line for line in section.splitlines() if not line.lstrip().startswith("--")).strip()))
+    return found
 
 
 def _variants(head: str, choices: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str, str]]]:
@@ -65,12 +71,15 @@ def _filled(body: str, words: Mapping[str, str]) -> str:
 def load(dialect: Dialect) -> Mapping[str, Query]:
     """All statements of one database. An override keeps the parameters of what it replaces, so that callers need not know of it."""
     here = files("gridhook.store")
-    queries = parse(here.joinpath("queries.sql").read_text(), dialect)
-    if dialect == "postgres":
-        for name, query in parse(here.joinpath("queries.postgres.sql").read_text(), dialect).items():
-            if name in queries and queries[name].names != query.names:
-                raise ValueError(f"{name}: the override takes {query.names}, the portable statement {queries[name].names}")
-            queries[name] = query
+    text, overrides = here.joinpath("queries.sql").read_text(), here.joinpath("queries.postgres.sql").read_text()
+    if dialect == "sqlite":
+        return parse(text, dialect)
+    pieces = {head: body for kind, head, body in _sections(overrides) if kind == "piece"}
+    queries = parse(text, dialect, pieces)
+    for name, query in parse(overrides, dialect).items():
+        if name in queries and queries[name].names != query.names:
+            raise ValueError(f"{name}: the override takes {query.names}, the portable statement {queries[name].names}")
+        queries[name] = query
     return queries
 
 

@@ -191,7 +191,7 @@ SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id 
 -- name: held
 -- The same for several webhooks, named in a JSON array.
 SELECT webhook_id, count(*), min(expires_at) FROM deliveries
-WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND state = 'held'
+WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND state = 'held'
 GROUP BY webhook_id
 
 -- name: count_queued
@@ -356,15 +356,16 @@ ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
 -- name: health
 -- Of several webhooks, named in a JSON array.
 SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
-FROM webhook_health WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids))
+FROM webhook_health WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id
 
 -- name: windows
 -- The same webhooks' last day, in two parts: the last hour and what was before. At most 1,440 rows each are read.
+WITH w (id) AS (SELECT value FROM json_each(:webhook_ids))
 SELECT webhook_id, minute_at >= :hour AS recent, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
   CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
   CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
   CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
-FROM webhook_minutes WHERE account_id = :account_id AND webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND minute_at >= :day
+FROM webhook_minutes WHERE account_id = :account_id AND webhook_id IN (SELECT id FROM w) AND minute_at >= :day
 GROUP BY webhook_id, minute_at >= :hour
 
 -- name: minutes_of_webhook
@@ -382,44 +383,365 @@ FROM webhooks w JOIN webhook_minutes m ON m.account_id = w.account_id AND m.webh
 WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
 -- ============ the log ============
+-- A page is found in two steps: its keys, read from narrow columns along an index, then the rows themselves. Where the index does not
+-- answer the whole filter, an `_edge_` statement first says where a stretch of bounded length ends.
 
--- name: attempts_of_webhook_before
--- A page of one webhook's log, newest first.
-SELECT id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
-  dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body
-FROM attempts WHERE account_id = :account_id AND webhook_id = :webhook_id AND (started_at, id) < (:started_at, :id)
+-- choice: attempts_log
+-- Where a page of attempts is read: what the index starts with, and what it holds.
+webhook: account_id = :account_id AND webhook_id = :webhook_id
+
+account: account_id = :account_id
+
+failed: account_id = :account_id AND webhook_id = :webhook_id AND (status IS NULL OR status NOT IN (200, 201))
+
+other: account_id = :account_id AND webhook_id = :webhook_id AND kind = :kind AND kind <> 'delivery'
+
+-- piece: attempt_matches
+-- The rest of a filter; NULL: any. The column stands first: PostgreSQL takes the parameter's type from it.
+(event_type = :event_type OR :event_type IS NULL) AND (event_id = :event_id OR :event_id IS NULL) AND (kind = :kind OR :kind IS NULL)
+  AND (status = :status OR :status IS NULL) AND (status / 100 = :status_class OR :status_class IS NULL)
+  AND (reason = :reason OR :reason IS NULL) AND (CASE WHEN status IN (200, 201) THEN 1 ELSE 0 END = :succeeded OR :succeeded IS NULL)
+
+-- name: attempts_{attempts_log}_before
+-- Keys of a page, newest first.
+SELECT started_at, id FROM attempts
+WHERE {attempts_log} AND (started_at, id) < (:at, :id) AND (started_at, id) >= (:end_at, :end_id) AND {attempt_matches}
 ORDER BY started_at DESC, id DESC LIMIT :limit
 
--- name: attempts_of_webhook_after
--- What came since, oldest first.
-SELECT id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
-  dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body
-FROM attempts WHERE account_id = :account_id AND webhook_id = :webhook_id AND (started_at, id) > (:started_at, :id)
+-- name: attempts_{attempts_log}_after
+-- Keys of what came since, oldest first.
+SELECT started_at, id FROM attempts
+WHERE {attempts_log} AND (started_at, id) > (:at, :id) AND (started_at, id) <= (:end_at, :end_id) AND {attempt_matches}
 ORDER BY started_at, id LIMIT :limit
 
--- name: attempts_of_account_before
--- A page of the whole account's log, newest first.
-SELECT id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
-  dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body
-FROM attempts WHERE account_id = :account_id AND (started_at, id) < (:started_at, :id)
+-- name: attempts_{attempts_log}_edge_before
+-- The key at which a stretch of so many rows ends.
+SELECT started_at, id FROM attempts
+WHERE {attempts_log} AND (started_at, id) < (:at, :id) AND (started_at, id) >= (:end_at, :end_id)
+ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET :scan
+
+-- name: attempts_{attempts_log}_edge_after
+-- Likewise, upwards.
+SELECT started_at, id FROM attempts
+WHERE {attempts_log} AND (started_at, id) > (:at, :id) AND (started_at, id) <= (:end_at, :end_id)
+ORDER BY started_at, id LIMIT 1 OFFSET :scan
+
+-- piece: attempts_of_event
+-- By way of the deliveries; a test has none. As many rows as the event has attempts.
+(SELECT a.id, a.webhook_id, a.event_type, a.event_id, a.kind, a.started_at, a.status, a.reason
+  FROM events e JOIN deliveries d ON d.event_seq = e.seq JOIN attempts a ON a.delivery_id = d.id
+  WHERE e.account_id = :account_id AND e.id = :event_id
+  UNION ALL
+  SELECT id, webhook_id, event_type, event_id, kind, started_at, status, reason
+  FROM attempts WHERE account_id = :account_id AND event_id = :event_id AND kind = 'test') AS of_event
+
+-- name: attempts_of_event_before
+-- Keys of a page of one event's attempts, newest first.
+SELECT started_at, id FROM {attempts_of_event}
+WHERE (webhook_id = :webhook_id OR :webhook_id IS NULL)
+  AND (started_at, id) < (:at, :id) AND (started_at, id) >= (:end_at, :end_id) AND {attempt_matches}
 ORDER BY started_at DESC, id DESC LIMIT :limit
 
--- name: attempts_of_account_after
--- What came since, oldest first.
-SELECT id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
-  dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body
-FROM attempts WHERE account_id = :account_id AND (started_at, id) > (:started_at, :id)
+-- name: attempts_of_event_after
+-- Likewise, oldest first.
+SELECT started_at, id FROM {attempts_of_event}
+WHERE (webhook_id = :webhook_id OR :webhook_id IS NULL)
+  AND (started_at, id) > (:at, :id) AND (started_at, id) <= (:end_at, :end_id) AND {attempt_matches}
 ORDER BY started_at, id LIMIT :limit
+
+-- piece: attempt_columns
+-- In the order of `attempt_from`.
+a.id, a.account_id, a.webhook_id, a.kind, a.delivery_id, a.event_id, a.event_type, a.number, a.started_at, a.status, a.reason, a.phase,
+  a.detail, a.dns_us, a.connect_us, a.tls_us, a.first_byte_us, a.total_us, a.remote_address, a.tls_version, a.reconnects, a.truncated,
+  a.body_error, a.url, a.credential_id, a.next_attempt_at, a.echo, a.headers, a.body, a.bodies_dropped, d.origin
+
+-- piece: in_ids
+-- One of the numbers in a JSON array.
+IN (SELECT value FROM json_each(:ids))
+
+-- name: attempts_by_ids
+-- The rows of a page.
+SELECT {attempt_columns} FROM attempts a LEFT JOIN deliveries d ON d.id = a.delivery_id WHERE a.id {in_ids}
+
+-- name: attempt
+-- One of them.
+SELECT {attempt_columns} FROM attempts a LEFT JOIN deliveries d ON d.id = a.delivery_id WHERE a.id = :id AND a.account_id = :account_id
+
+-- name: payload_of
+-- What was sent, byte for byte.
+SELECT payload FROM events WHERE account_id = :account_id AND id = :id
 
 -- name: insert_test_event
 -- What a test sent: kept for the log, owed to nobody.
 INSERT INTO events (seq, account_id, id, type, time_at, accepted_at, expires_at, deliveries, fingerprint, payload, is_test)
 VALUES (:seq, :account_id, :id, :type, :time_at, :accepted_at, :expires_at, 0, :fingerprint, :payload, 1)
 ON CONFLICT (account_id, id) DO NOTHING
+
+-- choice: deliveries_log
+-- Where a page of deliveries is read.
+log: account_id = :account_id AND webhook_id = :webhook_id
+
+failed: account_id = :account_id AND webhook_id = :webhook_id AND state = 'failed'
+
+-- piece: delivery_matches
+-- The rest of a filter; states: their names in one text, '' for any.
+(replace(:states, d.state, '') <> :states OR :states = '') AND (d.last_result = :result OR :result IS NULL)
+  AND (CAST(:event_type AS TEXT) IS NULL OR (SELECT e.type FROM events e WHERE e.seq = d.event_seq) = :event_type)
+
+-- name: deliveries_{deliveries_log}_before
+-- Keys of a page, newest first.
+SELECT created_at, id FROM deliveries d
+WHERE {deliveries_log} AND (created_at, id) < (:at, :id) AND (created_at, id) >= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY created_at DESC, id DESC LIMIT :limit
+
+-- name: deliveries_{deliveries_log}_after
+-- Likewise, oldest first.
+SELECT created_at, id FROM deliveries d
+WHERE {deliveries_log} AND (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY created_at, id LIMIT :limit
+
+-- name: deliveries_{deliveries_log}_edge_before
+-- The key at which a stretch of so many rows ends.
+SELECT created_at, id FROM deliveries
+WHERE {deliveries_log} AND (created_at, id) < (:at, :id) AND (created_at, id) >= (:end_at, :end_id)
+ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET :scan
+
+-- name: deliveries_{deliveries_log}_edge_after
+-- Likewise, upwards.
+SELECT created_at, id FROM deliveries
+WHERE {deliveries_log} AND (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id)
+ORDER BY created_at, id LIMIT 1 OFFSET :scan
+
+-- name: deliveries_{deliveries_log}_count
+-- How many match, from a key on, among so many rows.
+SELECT count(*) FROM (
+  SELECT state, last_result, event_seq FROM deliveries
+  WHERE {deliveries_log} AND (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id)
+  ORDER BY created_at, id LIMIT :most) AS d
+WHERE {delivery_matches}
+
+-- piece: deliveries_waiting
+-- Few enough to be sorted: see `waiting`.
+(SELECT id, state, last_result, event_seq, created_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL
+  UNION ALL
+  SELECT id, state, last_result, event_seq, created_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held') AS d
+
+-- name: waiting
+-- How many are held or queued; not counted further than needed.
+SELECT (SELECT count(*) FROM (SELECT 1 FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL LIMIT :most) AS queued)
+  + (SELECT count(*) FROM (SELECT 1 FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held' LIMIT :most) AS held)
+
+-- name: deliveries_waiting_before
+-- Keys of a page of few, newest first.
+SELECT created_at, id FROM {deliveries_waiting}
+WHERE (created_at, id) < (:at, :id) AND (created_at, id) >= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY created_at DESC, id DESC LIMIT :limit
+
+-- name: deliveries_waiting_after
+-- Likewise, oldest first.
+SELECT created_at, id FROM {deliveries_waiting}
+WHERE (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY created_at, id LIMIT :limit
+
+-- name: deliveries_of_event_before
+-- Keys of a page of one event's deliveries to one webhook, newest first.
+SELECT d.created_at, d.id FROM events v JOIN deliveries d ON d.event_seq = v.seq AND d.webhook_id = :webhook_id
+WHERE v.account_id = :account_id AND v.id = :event_id
+  AND (d.created_at, d.id) < (:at, :id) AND (d.created_at, d.id) >= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY d.created_at DESC, d.id DESC LIMIT :limit
+
+-- name: deliveries_of_event_after
+-- Likewise, oldest first.
+SELECT d.created_at, d.id FROM events v JOIN deliveries d ON d.event_seq = v.seq AND d.webhook_id = :webhook_id
+WHERE v.account_id = :account_id AND v.id = :event_id
+  AND (d.created_at, d.id) > (:at, :id) AND (d.created_at, d.id) <= (:end_at, :end_id) AND {delivery_matches}
+ORDER BY d.created_at, d.id LIMIT :limit
+
+-- piece: delivery_columns
+-- In the order of `delivery_from`.
+d.id, d.account_id, d.webhook_id, e.id, e.type, e.time_at, d.state, d.failure_reason, d.attempts, d.due_at, d.lease IS NOT NULL,
+  d.expires_at, d.created_at, d.last_result, d.origin, d.recovery_id
+
+-- name: deliveries_by_ids
+-- The rows of a page.
+SELECT {delivery_columns} FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.id {in_ids}
+
+-- name: delivery
+-- One of them.
+SELECT {delivery_columns} FROM deliveries d JOIN events e ON e.seq = d.event_seq
+WHERE d.id = :id AND d.account_id = :account_id AND d.webhook_id = :webhook_id
+
+-- name: event
+-- One event as it was kept, tests included.
+SELECT seq, account_id, id, type, time_at, accepted_at, expires_at, payload, is_test FROM events WHERE account_id = :account_id AND id = :id
+
+-- name: deliveries_by_event
+-- All that was owed for it.
+SELECT {delivery_columns} FROM deliveries d JOIN events e ON e.seq = d.event_seq
+WHERE d.event_seq = :seq
+ORDER BY d.webhook_id, d.created_at, d.id
+
+-- name: undelivered_failed
+-- The newest so many failed ones, by reason, from the index alone.
+SELECT failure_reason, last_result, count(*), min(created_at) FROM (
+  SELECT failure_reason, last_result, created_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'failed'
+  ORDER BY created_at DESC, id DESC LIMIT :most) AS newest
+GROUP BY failure_reason, last_result
+
+-- name: undelivered_held
+-- Likewise; those that expire first.
+SELECT last_result, count(*), min(created_at), min(expires_at) FROM (
+  SELECT last_result, created_at, expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held'
+  ORDER BY expires_at LIMIT :most) AS first
+GROUP BY last_result
+
+-- name: undelivered_queued
+-- Those that are due first. Their rows are read: what is on the road shall not pay for a wider index.
+SELECT last_result, count(*), min(created_at), min(expires_at) FROM (
+  SELECT last_result, created_at, expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL
+  ORDER BY due_at LIMIT :most) AS first
+GROUP BY last_result
+
+-- ============ redelivery ============
+
+-- name: redeliverable
+-- One delivery, and what decides whether another may be made.
+SELECT event_seq, state, lease IS NOT NULL, due_at, expires_at FROM deliveries
+WHERE id = :id AND account_id = :account_id AND webhook_id = :webhook_id
+
+-- name: lock_events
+-- Which of these events exist, and how long their payloads are. Whoever adds a delivery to an event, or takes its payload away, locks
+-- it first and looks then: on PostgreSQL the override waits here, on SQLite one writer at a time does.
+SELECT seq, length(payload) FROM events WHERE seq {in_ids} ORDER BY seq
+
+-- name: twins
+-- All deliveries of these events to one webhook.
+SELECT event_seq, id, state, recovery_id FROM deliveries WHERE event_seq {in_ids} AND webhook_id = :webhook_id
+
+-- name: bring_forward
+-- Due now instead of later, unless someone has just taken it.
+UPDATE deliveries SET due_at = :now WHERE id = :id AND due_at > :now AND lease IS NULL
+
+-- name: expire_queued
+-- Its window ended while it waited for its turn: failed, as the next claim would have found.
+UPDATE deliveries SET state = 'failed', failure_reason = 'expired', due_at = NULL
+WHERE id = :id AND due_at IS NOT NULL AND lease IS NULL AND expires_at <= :now
+
+-- name: deliver_again
+-- The same event to the same webhook, with a life of its own.
+WITH s (id, account_id, webhook_id, event_seq, due_at, expires_at, created_at, origin, recovery_id) AS (
+  VALUES (:id, :account_id, :webhook_id, :event_seq, :due_at, :expires_at, :created_at, :origin, :recovery_id))
+INSERT INTO deliveries (id, account_id, webhook_id, event_seq, state, due_at, attempts, expires_at, created_at, origin, recovery_id)
+SELECT s.id, s.account_id, s.webhook_id, s.event_seq, 'queued', s.due_at, 0, s.expires_at, s.created_at, s.origin, s.recovery_id FROM s
+
+-- piece: recovery_columns
+-- In the order of `_recovery_from`.
+account_id, webhook_id, id, filter, rate_per_second, created_at, state, finished_at, total, examined, requeued, skipped, gone
+
+-- name: add_recovery
+-- One at a time for each webhook.
+INSERT INTO recoveries (account_id, webhook_id, id, state, filter, rate_per_second, created_at, next_step_at, after_at, after_id, total)
+VALUES (:account_id, :webhook_id, :id, 'running', :filter, :rate_per_second, :created_at, :created_at, :after_at, :after_id, :total)
+ON CONFLICT DO NOTHING
+
+-- name: recovery
+-- One, whatever became of it.
+SELECT {recovery_columns} FROM recoveries WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: recoveries
+-- Newest first.
+SELECT {recovery_columns} FROM recoveries WHERE account_id = :account_id AND webhook_id = :webhook_id
+ORDER BY created_at DESC, id DESC LIMIT :limit
+
+-- name: running_recoveries
+-- Those whose next step is due.
+SELECT account_id, webhook_id, id FROM recoveries WHERE state = 'running' AND next_step_at <= :now ORDER BY next_step_at LIMIT :limit
+
+-- name: recovery_to_step
+-- Where it stands, if it runs and its next step is due; ours alone until the commit.
+SELECT after_at, after_id FROM recoveries
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND state = 'running' AND next_step_at <= :now
+
+-- name: recovery_candidates
+-- What `deliveries_..._after` found, to be judged.
+SELECT created_at, id, event_seq, state FROM deliveries WHERE id {in_ids} ORDER BY created_at, id
+
+-- name: move_recovery
+-- A step's end.
+UPDATE recoveries SET after_at = :after_at, after_id = :after_id, next_step_at = :next_step_at, examined = examined + :examined,
+  requeued = requeued + :requeued, skipped = skipped + :skipped, gone = gone + :gone
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: end_recovery
+-- Done, or cancelled; what has ended stays as it ended.
+UPDATE recoveries SET state = :state, finished_at = :now
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND state = 'running'
+
+-- ============ retention ============
+-- What is old is looked for by ids (no index on the road is kept for it) on a reader's connection, then taken away here by name.
+
+-- name: ages_of_attempts
+-- Narrow columns, in the order of ids: when it was, and what is to be done once it is old: 0 nothing, 1 take it away, 2 wait.
+SELECT id, started_at, 1 FROM attempts WHERE id > :after AND id <= :end ORDER BY id LIMIT :limit
+
+-- name: ages_of_deliveries
+-- Likewise, with the event. What is held or queued must stay, however old.
+SELECT id, created_at, CASE WHEN state IN ('delivered', 'failed') THEN 1 ELSE 0 END, event_seq FROM deliveries
+WHERE id > :after AND id <= :end ORDER BY id LIMIT :limit
+
+-- name: ages_of_events
+-- Likewise. An event stays while it has a delivery.
+SELECT seq, accepted_at, CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq) THEN 0 ELSE 1 END FROM events
+WHERE seq > :after AND seq <= :end ORDER BY seq LIMIT :limit
+
+-- name: ages_of_payloads
+-- Likewise. One that is owed still is waited for.
+SELECT seq, accepted_at, CASE WHEN length(payload) = 0 THEN 0
+  WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq AND d.state IN ('held', 'queued')) THEN 2 ELSE 1 END
+FROM events WHERE seq > :after AND seq <= :end ORDER BY seq LIMIT :limit
+
+-- name: ages_of_answers
+-- Likewise. Lengths are known without reading what they measure.
+SELECT id, started_at, CASE WHEN length(headers) > 0 OR length(body) > 0 THEN 1 ELSE 0 END FROM attempts
+WHERE id > :after AND id <= :end ORDER BY id LIMIT :limit
+
+-- name: prune_attempts
+-- Gone for good.
+DELETE FROM attempts WHERE id {in_ids}
+
+-- name: prune_deliveries
+-- Only what is over.
+DELETE FROM deliveries WHERE id {in_ids} AND state IN ('delivered', 'failed')
+
+-- name: prune_events
+-- Only those that no delivery needs. After `lock_events`: nobody can add one in between.
+DELETE FROM events WHERE seq {in_ids} AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq)
+
+-- name: drop_payloads
+-- Likewise, only those that no waiting delivery needs.
+UPDATE events SET payload = :nothing WHERE seq {in_ids}
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq AND d.state IN ('held', 'queued'))
+
+-- name: drop_answers
+-- What receivers said; that they said something is remembered.
+UPDATE attempts SET headers = :nothing, body = :nothing, bodies_dropped = 1 WHERE id {in_ids}
+
+-- name: prune_minutes
+-- Counters of minutes that nobody shows any more.
+DELETE FROM webhook_minutes WHERE (account_id, webhook_id, minute_at) IN (
+  SELECT account_id, webhook_id, minute_at FROM webhook_minutes WHERE minute_at < :before ORDER BY minute_at LIMIT :limit)
+
+-- name: prune_recoveries
+-- Reports of recoveries that ended long ago.
+DELETE FROM recoveries WHERE (account_id, webhook_id, id) IN (
+  SELECT account_id, webhook_id, id FROM recoveries WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)
 
 -- ============ accounts and keys ============
 

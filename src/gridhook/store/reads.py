@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from gridhook.errors import NotFound
 from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook
 from gridhook.store.database import Connection
-from gridhook.store.promises import AttemptPage, CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
-from gridhook.store.rows import account_from, attempt_from, publisher_key_from, sealed_from, secret_from, webhook_from
+from gridhook.store.promises import CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
+from gridhook.store.rows import account_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
-
-FAR_FUTURE: Instant = 2**62
 
 
 def lanes(connection: Connection, limit: int, after: tuple[str, str]) -> list[Lane]:
@@ -57,25 +55,6 @@ def work(connection: Connection, account_id: str, webhook_id: str, now: Instant)
 def credentials(connection: Connection, account_id: str, webhook_id: str) -> list[CredentialInfo]:
     webhook(connection, account_id, webhook_id)
     return [CredentialInfo(*row) for row in connection.rows("credentials", account_id=account_id, webhook_id=webhook_id)]
-
-
-def attempts(
-    connection: Connection,
-    account_id: str,
-    webhook_id: str | None,
-    before: tuple[Instant, int] | None,
-    after: tuple[Instant, int] | None,
-    limit: int,
-) -> AttemptPage:
-    scope, params = ("account", {}) if webhook_id is None else ("webhook", {"webhook_id": webhook_id})
-    direction, (started_at, id) = ("before", before or (FAR_FUTURE, FAR_FUTURE)) if after is None else ("after", after)
-    # One more than asked for tells whether there is a next page.
-    rows = connection.rows(
-        f"attempts_of_{scope}_{direction}", account_id=account_id, started_at=started_at, id=id, limit=limit + 1, **params
-    )
-    found = [attempt_from(row) for row in rows[:limit]]
-    more = len(rows) > limit and bool(found)
-    return AttemptPage(found, (found[-1].started_at, found[-1].id) if more else None)
 
 
 def account(connection: Connection, account_id: str) -> Account:

@@ -11,9 +11,14 @@ from gridhook.model import (
     Attempt,
     AttemptKind,
     AuthMethod,
+    Delivery,
+    DeliveryState,
     Echo,
     Exchange,
+    FailureReason,
+    Instant,
     LaneLimits,
+    Origin,
     Outcome,
     Phase,
     PublisherKey,
@@ -82,10 +87,10 @@ def attempt_row(id: int, attempt: Attempt) -> Row:
 
 
 def attempt_from(row: Row) -> Attempt:
-    """From the columns of the `attempts_of_` statements."""
+    """From `attempt_columns`."""
     (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail) = row[:13]
     (dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error) = row[13:23]
-    (url, credential_id, next_attempt_at, echo, headers, body) = row[23:]
+    (url, credential_id, next_attempt_at, echo, headers, body, bodies_dropped, origin) = row[23:]
     exchange = Exchange(Timings(dns_us, connect_us, tls_us, first_byte_us, total_us), remote_address, tls_version, reconnects)
     outcome: Outcome
     if status is not None:
@@ -107,6 +112,32 @@ def attempt_from(row: Row) -> Attempt:
         next_attempt_at,
         None if echo is None else Echo(echo),
         id,
+        Origin.EVENT if origin is None else Origin(origin),
+        bool(bodies_dropped),
+    )
+
+
+def delivery_from(row: Row, now: Instant) -> Delivery:
+    """From `delivery_columns`."""
+    (id, account_id, webhook_id, event_id, event_type, event_time_at, state, failure_reason, attempts, due_at, leased) = row[:11]
+    (expires_at, created_at, last_result, origin, recovery_id) = row[11:]
+    return Delivery(
+        id,
+        account_id,
+        webhook_id,
+        event_id,
+        event_type,
+        event_time_at,
+        DeliveryState(state),
+        None if failure_reason is None else FailureReason(failure_reason),
+        attempts,
+        due_at,
+        bool(leased) and due_at > now,
+        expires_at,
+        created_at,
+        last_result,
+        Origin.EVENT if origin is None else Origin(origin),
+        recovery_id,
     )
 
 

@@ -15,28 +15,41 @@ from gridhook.model import (
     Account,
     AccountSecret,
     Attempt,
+    AttemptFilter,
     Claim,
+    Delivery,
+    DeliveryFilter,
     Finished,
     Health,
     Instant,
     NewEvent,
     PublisherKey,
+    Recovery,
     Sealed,
     Webhook,
     Window,
 )
-from gridhook.store import accounts, credentials, edits, health, publishing, reads, road
+from gridhook.store import accounts, credentials, edits, health, history, publishing, reads, redelivery, road
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
+    ANY_ATTEMPT,
+    ANY_DELIVERY,
+    AttemptDetail,
     AttemptPage,
     Challenge,
     Claimed,
     Credential,
     CredentialInfo,
+    DeliveryPage,
+    EventDetail,
     GiveBack,
     Lane,
+    Pruned,
     Published,
+    Redelivered,
     Reserve,
+    Retention,
+    Undelivered,
     Want,
     WebhookCounts,
     WebhookEdit,
@@ -44,6 +57,7 @@ from gridhook.store.promises import (
     Work,
 )
 from gridhook.store.readers import Readers
+from gridhook.store.retention import MINUTES_KEPT_MS, Forgetting, forget
 from gridhook.store.writer import Operation, Writer
 
 T = TypeVar("T")
@@ -59,6 +73,8 @@ class SqlStore:
         self._max_attempts = max_attempts
         self._writer = Writer(driver, self._work, group_commit_events)
         self._readers = Readers(driver)
+        self._forgetting = Forgetting()
+        self._pruning = asyncio.Lock()
         self._open = False
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -261,19 +277,77 @@ class SqlStore:
 
     # --- the log ------------------------------------------------------------------------------------------------
 
-    async def add_attempt(self, attempt: Attempt, event: NewEvent | None = None) -> int:
-        return await self._edited(edits.add_attempt, attempt, event)
-
     async def attempts(
         self,
         account_id: str,
         webhook_id: str | None,
         *,
-        before: tuple[Instant, int] | None,
+        before: tuple[Instant, int] | None = None,
         after: tuple[Instant, int] | None = None,
+        filter: AttemptFilter = ANY_ATTEMPT,
         limit: int,
     ) -> AttemptPage:
-        return await self._readers.run(reads.attempts, account_id, webhook_id, before, after, limit)
+        return await self._readers.run(history.attempts, account_id, webhook_id, before, after, filter, limit)
+
+    async def attempt(self, account_id: str, attempt_id: int) -> AttemptDetail:
+        return await self._readers.run(history.attempt, account_id, attempt_id)
+
+    async def add_attempt(self, attempt: Attempt, event: NewEvent | None = None) -> int:
+        return await self._edited(edits.add_attempt, attempt, event)
+
+    async def deliveries(
+        self,
+        account_id: str,
+        webhook_id: str,
+        *,
+        before: tuple[Instant, int] | None = None,
+        after: tuple[Instant, int] | None = None,
+        filter: DeliveryFilter = ANY_DELIVERY,
+        limit: int,
+        now: Instant,
+    ) -> DeliveryPage:
+        return await self._readers.run(history.deliveries, account_id, webhook_id, before, after, filter, limit, now)
+
+    async def delivery(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant) -> Delivery:
+        return await self._readers.run(history.delivery, account_id, webhook_id, delivery_id, now)
+
+    async def event(self, account_id: str, event_id: str, *, now: Instant) -> EventDetail:
+        return await self._readers.run(history.event, account_id, event_id, now)
+
+    async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
+        return await self._readers.run(history.undelivered, account_id, webhook_id)
+
+    # --- redelivery ---------------------------------------------------------------------------------------------
+
+    async def redeliver(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant, window_ms: int) -> Redelivered:
+        return await self._edited(redelivery.redeliver, account_id, webhook_id, delivery_id, now, window_ms)
+
+    async def add_recovery(self, recovery: Recovery) -> Recovery:
+        total = await self._readers.run(redelivery.foretell, recovery)  # not on the writer: it may take a second
+        return await self._edited(redelivery.add_recovery, recovery, total)
+
+    async def recovery(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery:
+        return await self._readers.run(redelivery.recovery, account_id, webhook_id, recovery_id)
+
+    async def recoveries(self, account_id: str, webhook_id: str, *, limit: int) -> list[Recovery]:
+        return await self._readers.run(redelivery.recoveries, account_id, webhook_id, limit)
+
+    async def cancel_recovery(self, account_id: str, webhook_id: str, recovery_id: str, *, now: Instant) -> Recovery:
+        return await self._edited(redelivery.cancel_recovery, account_id, webhook_id, recovery_id, now)
+
+    async def running_recoveries(self, *, now: Instant, limit: int) -> list[tuple[str, str, str]]:
+        return await self._readers.run(redelivery.running_recoveries, now, limit)
+
+    async def recover(self, account_id: str, webhook_id: str, recovery_id: str, *, now: Instant, step_ms: int, window_ms: int) -> Recovery:
+        return await self._edited(redelivery.recover, account_id, webhook_id, recovery_id, now, step_ms, window_ms)
+
+    # --- retention ----------------------------------------------------------------------------------------------
+
+    async def prune(self, retention: Retention, *, limit: int) -> Pruned:
+        async with self._pruning:  # the sweeps remember where they are
+            old = await self._readers.run(self._forgetting.look, retention, limit)
+            minutes_before = self.clock.now() - MINUTES_KEPT_MS
+            return await self._edited(forget, old, retention, minutes_before, limit)
 
     # --- accounts and keys --------------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ CREATE TABLE attempts (
   body BYTEA NOT NULL,
   CHECK ((status IS NULL) = (reason IS NOT NULL))
 );
--- for: attempts_of_webhook_before, attempts_of_webhook_after
+-- for: attempts_webhook_before, attempts_webhook_after
 CREATE INDEX attempts_by_webhook ON attempts (account_id, webhook_id, started_at, id);
--- for: attempts_of_account_before, attempts_of_account_after
+-- for: attempts_account_before, attempts_account_after
 CREATE INDEX attempts_by_account ON attempts (account_id, started_at, id);

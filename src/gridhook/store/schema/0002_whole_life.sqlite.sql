@@ -21,7 +21,10 @@ ALTER TABLE deliveries ADD COLUMN recovery_id TEXT;
 CREATE INDEX deliveries_log ON deliveries (account_id, webhook_id, created_at, id);
 -- for: deliveries_failed_before, deliveries_failed_after, undelivered_failed. The reasons ride along to be counted.
 CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, created_at, id, failure_reason, last_result) WHERE state = 'failed';
--- for: deliveries_of_event_before, twins, drop_payloads, prune_events
+DROP INDEX deliveries_held;
+-- for: release_held, fail_held, held_lanes, count_held, held, undelivered_held. What is counted rides along.
+CREATE INDEX deliveries_held ON deliveries (account_id, webhook_id, expires_at, created_at, last_result) WHERE state = 'held';
+-- for: deliveries_of_event_before, deliveries_by_event, twins, drop_payloads, prune_events
 CREATE INDEX deliveries_by_event ON deliveries (event_seq, webhook_id);
 
 ALTER TABLE attempts ADD COLUMN bodies_dropped INTEGER NOT NULL DEFAULT 0 CHECK (bodies_dropped IN (0, 1));
@@ -91,3 +94,25 @@ CREATE TABLE webhook_minutes (
 ) STRICT, WITHOUT ROWID;
 -- for: prune_minutes
 CREATE INDEX webhook_minutes_age ON webhook_minutes (minute_at);
+
+-- What the log already says, so that nothing starts anew. The last hour and day fill by themselves.
+UPDATE deliveries SET last_result = (
+  SELECT coalesce(CAST(a.status AS TEXT), a.reason) FROM attempts a WHERE a.delivery_id = deliveries.id
+  ORDER BY a.started_at DESC, a.id DESC LIMIT 1)
+WHERE attempts > 0;
+INSERT INTO webhook_health (account_id, webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result,
+  succeeded, failed)
+WITH ended AS (
+  SELECT account_id, webhook_id, started_at, started_at + total_us / 1000 AS ended_at, coalesce(status IN (200, 201), FALSE) AS received,
+    coalesce(CAST(status AS TEXT), reason) AS result,
+    row_number() OVER (PARTITION BY account_id, webhook_id ORDER BY started_at + total_us / 1000 DESC, id DESC) AS from_last
+  FROM attempts WHERE kind = 'delivery' AND (reason IS NULL OR reason NOT IN ('interrupted', 'worker_lost'))),
+latest AS (
+  SELECT account_id, webhook_id, max(CASE WHEN received THEN ended_at END) AS success_at,
+    max(CASE WHEN NOT received THEN ended_at END) AS failure_at
+  FROM ended GROUP BY account_id, webhook_id)
+SELECT l.account_id, l.webhook_id, min(CASE WHEN e.ended_at > coalesce(l.success_at, 0) THEN e.started_at END),
+  sum(CASE WHEN e.ended_at > coalesce(l.success_at, 0) THEN 1 ELSE 0 END), l.success_at, l.failure_at,
+  max(CASE WHEN e.from_last = 1 THEN e.result END), sum(CASE WHEN e.received THEN 1 ELSE 0 END), sum(CASE WHEN e.received THEN 0 ELSE 1 END)
+FROM latest l JOIN ended e ON e.account_id = l.account_id AND e.webhook_id = l.webhook_id
+GROUP BY l.account_id, l.webhook_id, l.success_at, l.failure_at;
