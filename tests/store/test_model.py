@@ -32,6 +32,7 @@ class Owed:
 class Model:
     def __init__(self) -> None:
         self.verified = dict.fromkeys(WEBHOOKS, True)
+        self.paused = dict.fromkeys(WEBHOOKS, False)
         self.events: set[str] = set()
         self.owed: dict[tuple[str, str], Owed] = {}
         self.logged = dict.fromkeys(WEBHOOKS, 0)
@@ -39,9 +40,20 @@ class Model:
     def of(self, webhook: str, state: str) -> list[Owed]:
         return [one for one in self.owed.values() if one.webhook == webhook and one.state == state]
 
+    def sendable(self, webhook: str) -> bool:
+        return self.verified[webhook] and not self.paused[webhook]
+
+    def release(self, webhook: str, now: Instant) -> None:
+        for owed in self.of(webhook, "held") if self.sendable(webhook) else ():
+            owed.state, owed.due_at = "queued", now
+
+    def hold(self, webhook: str) -> None:
+        for owed in self.of(webhook, "queued"):
+            owed.state = owed.state if owed.lease else "held"
+
     def publish(self, id: str, now: Instant, claims: dict[str, Claim]) -> None:
         for webhook in WEBHOOKS if id not in self.events else ():
-            one = self.owed[(webhook, id)] = Owed(webhook, id, now + 6 * HOUR, "queued" if self.verified[webhook] else "held", now)
+            one = self.owed[(webhook, id)] = Owed(webhook, id, now + 6 * HOUR, "queued" if self.sendable(webhook) else "held", now)
             if webhook in claims:
                 one.lease, one.attempts, one.due_at = claims[webhook].lease, 1, now + LEASE
         self.events.add(id)
@@ -57,7 +69,7 @@ class Model:
             one.lease = None
             if one.expires_at <= now or one.attempts >= MOST_ATTEMPTS:
                 one.state = "failed"
-            elif not self.verified[webhook]:
+            elif not self.sendable(webhook):
                 one.state = "held"
             else:
                 found = got.pop(one.event)
@@ -80,7 +92,7 @@ async def test_any_history_ends_as_the_promises_say(store: SqlStore, seed: int) 
     for step in range(STEPS):
         now += chance.choice((0, SECOND, 20 * SECOND, LEASE, HOUR // 4))
         webhook = chance.choice(WEBHOOKS)
-        match chance.choice(("publish", "publish", "claim", "claim", "record", "record", "release", "verify", "change", "held")):
+        match chance.choice((*("publish", "claim", "record") * 2, "release", "verify", "change", "pause", "resume", "resume", "held")):
             case "publish":
                 id = f"e{chance.randrange(60)}"
                 answer = await publish(
@@ -111,7 +123,7 @@ async def test_any_history_ends_as_the_promises_say(store: SqlStore, seed: int) 
                     owed.lease = None
                     owed.attempts -= outcome == Unreachable(Reason.INTERRUPTED)
                     if isinstance(verdict, RetryAt):
-                        owed.state, owed.due_at = ("queued", verdict.at) if model.verified[one.webhook_id] else ("held", 0)
+                        owed.state, owed.due_at = ("queued", verdict.at) if model.sendable(one.webhook_id) else ("held", 0)
                     else:
                         owed.state = "delivered" if isinstance(verdict, Delivered) else "failed"
             case "release" if outstanding:
@@ -124,13 +136,19 @@ async def test_any_history_ends_as_the_promises_say(store: SqlStore, seed: int) 
                 challenge = await store.issue_challenge("acc", webhook, f"ch{step}", now=now)
                 assert await store.settle_challenge(challenge, None, matched=True, now=now)
                 model.verified[webhook] = True
-                for owed in model.of(webhook, "held"):
-                    owed.state, owed.due_at = "queued", now
+                model.release(webhook, now)
             case "change":
                 await store.change_url("acc", webhook, f"https://{step}.example.com/", now=now)
                 model.verified[webhook] = False
-                for owed in model.of(webhook, "queued"):
-                    owed.state = owed.state if owed.lease else "held"
+                model.hold(webhook)
+            case "pause":
+                await store.pause_webhook("acc", webhook, now=now)
+                model.paused[webhook] = True
+                model.hold(webhook)
+            case "resume":
+                await store.resume_webhook("acc", webhook, now=now)
+                model.paused[webhook] = False
+                model.release(webhook, now)
             case "held":
                 expired = [owed for one in WEBHOOKS for owed in model.of(one, "held") if owed.expires_at <= now]
                 assert await store.settle_held(now=now, limit=10_000) == (0, len(expired))

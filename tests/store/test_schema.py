@@ -12,13 +12,17 @@ import pytest
 
 from gridhook.config import Settings
 from gridhook.errors import Misconfigured
-from gridhook.model import DeliveryState, FailureReason
-from gridhook.store import Store, migrations, open_store
+from gridhook.model import LATENCY_BOUNDS_MS, AttemptKind, DeliveryState, FailureReason, Health, Origin, RecoveryState
+from gridhook.store import Store, migrations, open_store, sqlite_path
 from gridhook.store.postgres import PostgresConnection
+from gridhook.store.promises import CredentialInfo
 from gridhook.store.queries import Dialect, load, parse
 from gridhook.store.sqlite import SqliteConnection
 from gridhook.store.sqlstore import SqlStore
-from tests.store.world import NOON, a_webhook, an_account, event, publish
+from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, hook, log, publish, state
+
+FILTERS = dict.fromkeys(("event_type", "event_id", "kind", "status", "status_class", "reason", "succeeded"))
+A_PAGE: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "limit": 10, **FILTERS}
 
 # statement -> (parameters, the index that it must use)
 PLANS: dict[str, tuple[dict[str, object], str]] = {
@@ -34,17 +38,22 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
     "count_held": ({"account_id": "acc", "webhook_id": "w1"}, "deliveries_held"),
     "expire_held": ({"now": NOON, "limit": 10}, "deliveries_held_expiry"),
     "known_event": ({"account_id": "acc", "id": "e1"}, "events_id"),
-    "attempts_of_webhook_before": (
-        {"account_id": "acc", "webhook_id": "w1", "started_at": NOON, "id": 5, "limit": 10},
-        "attempts_by_webhook",
-    ),
-    "attempts_of_webhook_after": (
-        {"account_id": "acc", "webhook_id": "w1", "started_at": NOON, "id": 5, "limit": 10},
-        "attempts_by_webhook",
-    ),
-    "attempts_of_account_before": ({"account_id": "acc", "started_at": NOON, "id": 5, "limit": 10}, "attempts_by_account"),
-    "attempts_of_account_after": ({"account_id": "acc", "started_at": NOON, "id": 5, "limit": 10}, "attempts_by_account"),
+    **{
+        f"attempts_{log}_{way}": ({"account_id": "acc", **where, **A_PAGE}, f"attempts_by_{log}")
+        for log, where in (("webhook", {"webhook_id": "w1"}), ("account", {}))
+        for way in ("before", "after")
+    },
     "webhook_page": ({"account_id": "acc", "limit": 10, "offset": 0}, "webhooks_newest"),
+    "held": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "deliveries_held"),
+    "fan_out": ({"account_id": "acc", "event_type": "t1", "now": NOON}, "subscriptions_pkey"),
+    "webhook_for_work": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
+    "webhook_fate": ({"account_id": "acc", "webhook_id": "w1"}, "webhooks_pkey"),
+    "credential_in_use": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
+    "forget_replaced": ({"now": NOON}, "webhook_credentials_replaced"),
+    "health": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_health_pkey"),
+    "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "hour": NOON, "day": NOON}, "webhook_minutes_pkey"),
+    "minutes_of_webhook": ({"account_id": "acc", "webhook_id": "w1", "since": NOON}, "webhook_minutes_pkey"),
+    "minutes_of_account": ({"account_id": "acc", "since": NOON}, "webhook_minutes_pkey"),
 }
 
 
@@ -71,12 +80,21 @@ ROWS = {
     "webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at)": (
         f"CASE WHEN n < {LANES} THEN 'acc' ELSE 'other' || n % 50 END, 'w' || n, 'n', 'u', 1, 'bearer_token', '[]', {NOON} + n"
     ),
+    "webhook_credentials (account_id, webhook_id, id, sealed, created_at, activates_at, forget_at)": (
+        f"'acc', {LANE}, 'c' || n, {{blob}}, n, n, CASE WHEN n % 100 = 0 THEN {NOON} + n END"
+    ),
+    "subscriptions (account_id, event_type, webhook_id)": "'acc', 't' || n % 50, 'w' || n",
+    "webhook_health (account_id, webhook_id, consecutive_failures, succeeded, failed)": (
+        "CASE WHEN n < 300 THEN 'acc' ELSE 'other' || n % 50 END, 'w' || n, 0, 0, 0"
+    ),
+    "webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, "
+    "l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)": f"'acc', {LANE}, {NOON} + n * 60000, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
 }
 
 
 def crowd(connection: apsw.Connection | psycopg.Connection[tuple[object, ...]], blob: str) -> None:
     for table, columns in ROWS.items():
-        count = LANES * 10 if table.startswith("webhooks") else LANES * 10 + BIG_LANE
+        count = LANES * 10 if table.startswith(("webhooks", "webhook_health", "subscriptions")) else LANES * 10 + BIG_LANE
         connection.execute(CROWD.format(count=count, table=table, columns=columns.format(blob=blob)))
     connection.execute("ANALYZE")
 
@@ -93,7 +111,7 @@ def plan_on_postgres(connection: psycopg.Connection[tuple[object, ...]], name: s
     sql = query.sql
     for number, key in enumerate(query.names, 1):
         sql = sql.replace(f"%({key})s", f"${number}")
-    values = ", ".join(f"'{params[key]}'" for key in query.names)
+    values = ", ".join("NULL" if params[key] is None else f"'{params[key]}'" for key in query.names)
     connection.execute("SET plan_cache_mode = force_generic_plan")
     connection.execute(f"PREPARE {name} AS {sql}")
     rows = connection.execute(f"EXPLAIN EXECUTE {name}" + (f"({values})" if values else "")).fetchall()
@@ -115,26 +133,29 @@ async def test_a_lanes_million_rows_cost_another_lane_nothing(store: SqlStore) -
     connection.close()
     for name, plan in plans.items():
         index = PLANS[name][1]
-        assert f"INDEX {index} " in plan or f" using {index} " in plan or f" on {index} " in plan, f"{name}\n{plan}"
+        used = f"INDEX {index} " if not index.endswith("_pkey") else "PRIMARY KEY "  # on SQLite, which has no name for it
+        assert used in plan or f" using {index} " in plan or f" on {index} " in plan, f"{name}\n{plan}"
         for line in plan.splitlines():
             assert "Seq Scan on" not in line, f"{name}\n{plan}"
             # Walking a partial index in its order, to stop at the first row, is a probe too.
             assert (
                 not line.startswith("SCAN")
                 or f"INDEX {index}" in line
+                or line.startswith("SCAN json_each ")
                 or line in ("SCAN lane", "SCAN judged", "SCAN first", "SCAN CONSTANT ROW")
             ), f"{name}\n{plan}"
         if {"account_id", "webhook_id"} <= PLANS[name][0].keys():
-            inside = ("Index Cond", f"INDEX {index} (account_id=? AND webhook_id")
-            entered = [line for line in plan.splitlines() if "account_id" in line and "webhook_id" in line]
+            second = "id" if index == "webhooks_pkey" else "webhook_id"
+            inside = ("Index Cond", f"{used}(account_id=? AND {second}")
+            entered = [line for line in plan.splitlines() if "account_id" in line and second in line]
             assert any(word in line for line in entered for word in inside), f"{name}: the index must be entered at the lane\n{plan}"
 
 
 def test_every_index_names_the_queries_that_need_it_and_they_exist() -> None:
     for dialect in ("sqlite", "postgres"):
         names = set(load(dialect))
-        (schema,) = [migration.sql for migration in migrations.migrations(dialect)]
-        lines = schema.splitlines()
+        schema = "".join(migration.sql for migration in migrations.migrations(dialect))
+        lines = [line for line in schema.splitlines() if not line.startswith("DROP INDEX")]
         for number, line in enumerate(lines):
             if line.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX")):
                 comment = lines[number - 1]
@@ -145,13 +166,17 @@ def test_every_index_names_the_queries_that_need_it_and_they_exist() -> None:
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
 def test_the_databases_allow_exactly_the_states_and_reasons_that_exist(dialect: Dialect) -> None:
-    (schema,) = [migration.sql for migration in migrations.migrations(dialect)]
+    schema = "".join(migration.sql for migration in migrations.migrations(dialect))
 
     def check(column: str, values: list[str]) -> bool:
         return f"CHECK ({column} IN ({', '.join(repr(value) for value in values)}))" in schema
 
     assert check("state", [state.value for state in DeliveryState])
     assert check("failure_reason", [reason.value for reason in FailureReason])
+    assert check("kind", [kind.value for kind in AttemptKind])
+    assert check("state", [state.value for state in RecoveryState])
+    assert check("origin", [origin.value for origin in Origin if origin is not Origin.EVENT])
+    assert f"how many took up to {', '.join(map(str, LATENCY_BOUNDS_MS))} ms, and longer" in schema
 
 
 def test_every_statement_says_what_it_is_for() -> None:
@@ -178,6 +203,63 @@ async def test_opening_twice_migrates_once_and_processes_that_start_at_once_do_n
     await asyncio.gather(*(store.open() for store in stores))
     await an_account(stores[0])
     assert [await store.account("acc") for store in stores] == [await stores[0].account("acc")] * 4
+
+
+# A webhook as the first schema kept it: verified, with a key, two deliveries (one retried, one waiting) and their attempts.
+FIRST = """
+INSERT INTO accounts (id, name, enterprise, created_at) VALUES ('acc', 'name', 1, 1);
+INSERT INTO webhooks (account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at)
+  VALUES ('acc', 'wh', 'hook wh', 'https://wh.example.com/in', 1, 'bearer_token', '["ag.access_pass.issued"]', {now}, {now});
+INSERT INTO webhook_credentials (account_id, webhook_id, id, sealed, created_at) VALUES ('acc', 'wh', 'cred_wh', {blob}, {now});
+INSERT INTO subscriptions (account_id, event_type, webhook_id) VALUES ('acc', 'ag.access_pass.issued', 'wh');
+INSERT INTO events (seq, account_id, id, type, time_at, accepted_at, expires_at, deliveries, fingerprint, payload) VALUES
+  (9001, 'acc', 'e1', 'ag.access_pass.issued', {now}, {now}, {now} + 21600000, 1, {blob}, {blob}),
+  (9002, 'acc', 'e2', 'ag.access_pass.issued', {now}, {now}, {now} + 21600000, 1, {blob}, {blob});
+INSERT INTO deliveries (id, account_id, webhook_id, event_seq, state, due_at, attempts, expires_at, created_at) VALUES
+  (9001, 'acc', 'wh', 9001, 'queued', {now}, 3, {now} + 21600000, {now}),
+  (9002, 'acc', 'wh', 9002, 'held', NULL, 0, {now} + 21600000, {now});
+INSERT INTO attempts (id, account_id, webhook_id, kind, delivery_id, number, started_at, status, reason, phase, total_us, reconnects,
+  truncated, url, headers, body) VALUES
+  (9001, 'acc', 'wh', 'delivery', 9, 1, {now} - 9000, 200, NULL, NULL, 7000, 0, 0, 'u', {blob}, {blob}),
+  (9002, 'acc', 'wh', 'delivery', 9001, 1, {now} - 5000, NULL, 'timeout', 'connect', 1000000, 0, 0, 'u', {blob}, {blob}),
+  (9003, 'acc', 'wh', 'delivery', 9001, 2, {now} - 3000, 503, NULL, NULL, 9000, 0, 0, 'u', {blob}, {blob}),
+  (9004, 'acc', 'wh', 'delivery', 9001, 3, {now} - 1000, NULL, 'interrupted', 'body', 9000, 0, 0, 'u', {blob}, {blob}),
+  (9005, 'acc', 'wh', 'verification', NULL, 1, {now}, 404, NULL, NULL, 9000, 0, 0, 'u', {blob}, {blob});
+"""
+
+
+async def test_what_the_first_version_kept_is_kept_and_its_health_is_known_from_its_log(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = migrations.migrations
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "migrations", lambda dialect: every(dialect)[:1])
+        first = open_store(database_settings)
+        await first.open()
+    await first.close()
+    if database_settings.database_url:
+        with psycopg.connect(database_settings.database_url) as postgres:
+            postgres.execute(FIRST.format(now=NOON, blob="'\\x0102'::bytea"))
+    else:
+        sqlite = apsw.Connection(str(sqlite_path(database_settings)))
+        sqlite.execute(FIRST.format(now=NOON, blob="x'0102'"))
+        sqlite.close()
+    with pytest.raises(Misconfigured, match="run `gridhook migrate`"):
+        await open_store(database_settings, migrate=False).open()
+    store = open_store(database_settings)
+    await store.open()
+    assert await store.webhook("acc", "wh") == hook()
+    assert await store.credentials("acc", "wh") == [CredentialInfo("cred_wh", NOON, NOON)]
+    assert await state(store) == (1, 1)
+    assert [one.id for one in await log(store)] == [9001, 9002, 9003, 9004, 9005]
+    assert (await store.health("acc", ["wh"], now=NOON))["wh"] == Health(NOON - 5000, 2, NOON - 9000 + 7, NOON - 3000 + 9, "503", 1, 2)
+    (due,) = (await claim(store)).claims
+    assert (due.number, due.payload, due.credential_id, due.extras) == (4, b"\x01\x02", "cred_wh", None)
+    await store.settle_held(now=NOON, limit=10)
+    (held,) = (await claim(store)).claims
+    assert await store.record([finished(due), finished(held)]) == [True, True]
+    assert (await store.health("acc", ["wh"], now=NOON))["wh"].succeeded == 3
+    await store.close()
 
 
 async def test_a_database_that_was_never_migrated_is_refused_when_migrating_is_not_asked_for(database_settings: Settings) -> None:
