@@ -11,10 +11,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from gridhook.rules.signatures import new_key
 from gridhook.testing import Answer, Received, Receiver, Reply
 from tests.cli.world import Shell, next_line, wait_until
 
 KEY = "the-receivers-own-key"
+SIGNING_KEY = new_key(bytes(range(32)))
 
 
 @contextmanager
@@ -47,15 +49,16 @@ def assert_untouched(receiver: Receiver) -> None:
     assert receiver.connections == 1
 
 
-def test_our_own_receiver_passes_every_probe(shell: Shell):
-    with shell.started("listen", "--port", "0", "--private-key", KEY) as listening:
+@pytest.mark.parametrize(("keys", "passed"), [(("--private-key", KEY), 15), (("--private-key", KEY, "--signing-key", SIGNING_KEY), 18)])
+def test_our_own_receiver_passes_every_probe(shell: Shell, keys: tuple[str, ...], passed: int):
+    with shell.started("listen", "--port", "0", *keys) as listening:
         url = next_line(listening, "listening on").split()[2]
-        done = shell.run("check", url, "--conformance", "--key", KEY, "--allow-local")
+        done = shell.run("check", url, "--conformance", "--allow-local", "--key", KEY, *keys[2:])
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("\npass  ") == 15
+    assert done.stdout.count("\npass  ") == passed
     assert "WARN" not in done.stdout
     assert "FAIL" not in done.stdout
-    assert "[4/17] A delivery ..." in done.stderr
+    assert "] A delivery ..." in done.stderr
     assert not (shell.directory / "data").exists()
 
 
