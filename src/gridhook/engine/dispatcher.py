@@ -13,7 +13,7 @@ from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
 from gridhook.engine.pace import sign_of
 from gridhook.engine.recorder import Recorder
-from gridhook.engine.slots import CLAIM_SECONDS, Slots
+from gridhook.engine.slots import CLAIM_SECONDS, Slots, Turn
 from gridhook.errors import GridhookError
 from gridhook.model import Claim, Finished, GaveUp, Instant, LaneLimits, RetryAt
 from gridhook.store.promises import Claimed, Store, Want
@@ -88,13 +88,22 @@ class Dispatcher:
 
     def _finished(self, finished: Finished) -> None:
         claim = finished.claim
-        self._slots.finish(claim.account_id, claim.webhook_id, sign_of(finished.attempt.outcome, self._slow_us))
+        turn = self._slots.finish(claim.account_id, claim.webhook_id, sign_of(finished.attempt.outcome, self._slow_us))
+        if turn is not None:
+            self._tell(turn, claim)
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()
         if self._waiting_lanes:
             self._wake.set()
         self.recorder.add(finished)
+
+    def _tell(self, turn: Turn, claim: Claim) -> None:
+        if turn is Turn.FAILS:
+            msg = "a webhook fails in an unbroken row: it gets one request at a time, until one succeeds"
+            self._log.warning(msg, account=claim.account_id, webhook=claim.webhook_id)
+        else:
+            self._log.info("a webhook that failed succeeds again", account=claim.account_id, webhook=claim.webhook_id)
 
     def _settled(self, finished: Finished, kept: bool) -> None:
         if kept and isinstance(finished.verdict, RetryAt):

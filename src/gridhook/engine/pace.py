@@ -27,13 +27,6 @@ class Sign(Enum):
     SILENT = "silent"  # no answer, or one too late to be of use
     NONE = "none"  # a trouble of ours
 
-    @property
-    def is_received(self) -> bool:
-        return self in _RECEIVED
-
-
-_RECEIVED = frozenset({Sign.RECEIVED, Sign.SLOWLY, Sign.TOO_SLOWLY})
-
 
 def sign_of(outcome: Outcome, slow_us: float) -> Sign:
     """slow_us: from where on an answer is too slow."""
