@@ -8,6 +8,16 @@ def private_key(account_id: str, webhook_id: str, credential_id: str) -> str:
     return f"webhook_credentials|private_key|{account_id}|{webhook_id}|{credential_id}"
 
 
+def certificate_key(account_id: str, webhook_id: str, certificate_id: str) -> str:
+    """A webhook's client certificate together with its private key."""
+    return f"webhook_credentials|certificate|{account_id}|{webhook_id}|{certificate_id}"
+
+
+def authority_key(authority_id: str) -> str:
+    """The private key of one of our certificate authorities."""
+    return f"authorities|key|{authority_id}"
+
+
 def account_secret(account_id: str, secret_id: str) -> str:
     """One of an account's API secrets."""
     return f"account_secrets|secret|{account_id}|{secret_id}"

@@ -42,6 +42,16 @@ def signing_key_id(entropy: bytes) -> str:
     return "sig_" + _text(entropy)
 
 
+def authority_id(entropy: bytes) -> str:
+    """Of one of our certificate authorities."""
+    return "ca_" + _text(entropy)
+
+
+def certificate_id(entropy: bytes) -> str:
+    """Of a webhook's client certificate, and of the credential that holds its key."""
+    return "crt_" + _text(entropy)
+
+
 def recovery_id(entropy: bytes) -> str:
     return "rec_" + _text(entropy)
 
