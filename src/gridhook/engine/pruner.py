@@ -37,6 +37,8 @@ class Pruner:
                 await self._once()
             except GridhookError as trouble:
                 self._log.warning("forgetting waits for the database", error=str(trouble))
+            except Exception as defect:  # too much kept for a while is better than a road that ends with us
+                self._log.error("what is old cannot be forgotten by a defect of ours", error=repr(defect))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), PAUSE_SECONDS)
             self._wake.clear()

@@ -16,8 +16,9 @@ from gridhook.telemetry import Log
 STEP_MS = 1000
 LOOK_SECONDS = 1.0  # between two looks while none runs
 STEP_LOOK_SECONDS = 0.1  # while one runs: its next step is made soon after it is due
-AT_ONCE = 100  # steps made side by side
+AT_ONCE = 16  # steps made side by side
 PAUSE_SECONDS = 1.0  # after trouble with the database
+ASIDE_SECONDS = 60.0  # how long a recovery is left alone that met a defect
 SEEN_SECONDS = 10.0  # a recovery whose steps we did not make for so long is no longer ours to count
 
 
@@ -30,6 +31,7 @@ class Recoverer:
         self._window_ms = settings.retry_window_seconds * 1000
         self._log = log
         self._wake = asyncio.Event()
+        self._set_aside: dict[str, float] = {}  # recovery id -> when it is tried again, monotonic
         self._seen: dict[str, float] = {}  # recovery id -> when we last made a step of it, monotonic
 
     @property
@@ -44,7 +46,8 @@ class Recoverer:
     async def run(self) -> None:
         while True:
             try:
-                due = await self._store.running_recoveries(now=self._store.clock.now(), limit=AT_ONCE)
+                due = await self._store.running_recoveries(now=self._store.clock.now(), limit=AT_ONCE + len(self._set_aside))
+                due = [one for one in due if time.monotonic() >= self._set_aside.get(one[2], 0.0)]
                 results = await asyncio.gather(*(self._step(*one) for one in due), return_exceptions=True)
                 for result in results:
                     if isinstance(result, BaseException):
@@ -63,6 +66,13 @@ class Recoverer:
             )
         except NotFound:
             self._seen.pop(recovery_id, None)
+            return
+        except GridhookError:
+            raise
+        except Exception as defect:
+            # One that cannot be read must stop neither the others nor, by ending this process again and again, the road.
+            self._set_aside[recovery_id] = time.monotonic() + ASIDE_SECONDS
+            self._log.error("a recovery cannot go on by a defect of ours", webhook=webhook_id, recovery=recovery_id, error=repr(defect))
             return
         if recovery.state is RecoveryState.RUNNING:
             if recovery_id not in self._seen:
@@ -90,9 +100,9 @@ class Recoverer:
 
     def _forget(self) -> None:
         """Those that were cancelled, or that another process steps."""
-        before = time.monotonic() - SEEN_SECONDS
-        for recovery_id in [id for id, at in self._seen.items() if at < before]:
-            del self._seen[recovery_id]
+        now = time.monotonic()
+        self._seen = {id: at for id, at in self._seen.items() if at >= now - SEEN_SECONDS}
+        self._set_aside = {id: at for id, at in self._set_aside.items() if at > now}
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
