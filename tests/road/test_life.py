@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -10,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from standardwebhooks import Webhook as StandardWebhook
 
 from gridhook.app import offline
 from gridhook.bench.harness import Rig, rig, wait_for
-from gridhook.errors import Conflict, Invalid, NotFound, TooMany
+from gridhook.errors import Conflict, Invalid, NotFound, TooMany, Unavailable
 from gridhook.model import (
     Answered,
     AttemptKind,
@@ -114,11 +117,10 @@ async def test_what_was_held_before_the_first_proof_ramps_up_too(tmp_path: Path,
 # Dead receivers
 
 
-async def test_a_receiver_that_fails_sees_one_request_at_a_time_others_go_on_and_it_gets_all_when_it_is_back(
-    tmp_path: Path, quiet_log: Log
-):
+async def test_a_receiver_that_fails_sees_one_request_at_a_time_others_go_on_and_it_gets_all_when_it_is_back(tmp_path: Path):
     takes = 0.05
-    async with told(tmp_path, "", FakeClock(NOON), quiet_log, ramp_per_second=100.0) as story, Receiver() as other:
+    lines = io.BytesIO()
+    async with told(tmp_path, "", FakeClock(NOON), Log(lines), ramp_per_second=100.0) as story, Receiver() as other:
         dead = await story.webhook()
         story.receiver.reply = Reply(503, delay=takes)
         await story.publish(*[f"evt-{n}" for n in range(2000)])
@@ -151,6 +153,11 @@ async def test_a_receiver_that_fails_sees_one_request_at_a_time_others_go_on_and
         # The first few may still be probes that were on their way with the old answer.
         assert starts(story.receiver.deliveries[back + 2 :], 1.0) <= 100 * (1 + LENIENT)
         assert engine.slots.failing == 0
+    told_to_operators = [json.loads(line) for line in lines.getvalue().splitlines() if b'"webhook":"%b"' % dead.id.encode() in line]
+    turns = [line["msg"] for line in told_to_operators if line["msg"].startswith("a webhook")]
+    assert len(turns) == 2
+    assert "fails in an unbroken row" in turns[0]
+    assert "succeeds again" in turns[1]
 
 
 async def test_a_receiver_that_refuses_every_second_event_is_not_slowed_to_a_crawl(tmp_path: Path, quiet_log: Log):
@@ -282,6 +289,19 @@ async def test_four_tests_of_an_account_may_run_and_what_was_begun_is_logged_eve
         await engine.send_test(story.account, webhook.id, ISSUED)
 
 
+async def test_a_test_send_that_our_stop_cuts_short_is_in_the_log(tmp_path: Path, quiet_log: Log):
+    async with told(tmp_path, "", FakeClock(NOON), quiet_log) as story:
+        webhook = await story.webhook()
+        story.receiver.reply = Reply(hang=True)
+        caller = asyncio.ensure_future(story.gridhook.engine.send_test(story.account, webhook.id, ISSUED))
+        await story.receiver.received(1)
+        await story.gridhook.engine.close(0.0)
+        (attempt,) = await story.attempts(webhook, 1, AttemptKind.TEST)
+        assert isinstance(attempt.outcome, Unreachable)
+        assert attempt.outcome.reason is Reason.INTERRUPTED
+        assert (await caller).id == attempt.id
+
+
 # Signatures and headers
 
 
@@ -383,9 +403,10 @@ async def test_keys_and_headers_that_cannot_be_opened_send_nothing(story: Story)
 async def recovered(story: Story, recovery: Recovery) -> Recovery:
     async with asyncio.timeout(PATIENCE):
         while True:
-            now = await story.gridhook.store.recovery(story.account, recovery.webhook_id, recovery.id)
-            if now.state is not RecoveryState.RUNNING:
-                return now
+            with contextlib.suppress(Unavailable):
+                now = await story.gridhook.store.recovery(story.account, recovery.webhook_id, recovery.id)
+                if now.state is not RecoveryState.RUNNING:
+                    return now
             story.clock.advance(ms=200)
             await asyncio.sleep(0.05)
 
@@ -435,6 +456,30 @@ async def test_several_recoveries_run_side_by_side_and_one_of_them_is_cancelled(
         assert [one.requeued for one in ended[1:]] == [30, 30]
         assert ended[0].requeued < 30
         await story.received(90 + sum(one.requeued for one in ended))
+
+
+async def test_a_recovery_goes_on_when_its_database_was_away(tmp_path: Path, postgres_url: str, quiet_log: Log):
+    settings: dict[str, Any] = {"retry_delays_seconds": (), "recovery_per_second": 20.0}
+    async with told(tmp_path, postgres_url, FakeClock(NOON), quiet_log, **settings) as story:
+        webhook = await story.webhook()
+        story.receiver.reply = Reply(500)
+        await story.publish(*[f"lost-{n}" for n in range(60)])
+        await story.received(60)
+        await story.quiet()
+        story.receiver.reply = Reply(200)
+        story.clock.advance(ms=HOUR)
+        recovery = await story.gridhook.service.redelivery.recover(story.account, webhook.id, DeliveryFilter())
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            for count in (20, 40):
+                await story.received(60 + count)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                story.clock.advance(ms=SECOND)
+        ended = await recovered(story, recovery)
+        assert (ended.state, ended.requeued) == (RecoveryState.DONE, 60)
+        await story.received(120)
+        assert all(story.gridhook.engine.parts().values())
 
 
 @pytest.mark.timeout(120)
