@@ -102,7 +102,8 @@ class Api:
             return f"{self.url} does not know this account's secret: it serves another database than this command reads"
         if answer.status == 404 and answer.json() is None:
             return f"{self.url} is not the base URL of a gridhook server"
-        return answer.message
+        request_id = answer.headers.get("X-Request-ID")
+        return f"{answer.message} ({request_id})" if answer.status >= 500 and request_id else answer.message
 
 
 def under(*parts: str) -> str:

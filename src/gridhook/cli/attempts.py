@@ -36,7 +36,7 @@ def status(text: str) -> tuple[int | None, int | None]:
 @click.option("--webhook", help="Only this webhook's; needs --account.")
 @click.option("--type", "event_type", help="Only of this event type.")
 @click.option("--event", "event_id", help="Only of the event with this id.")
-@click.option("--outcome", type=click.Choice(["received", "failed"]), help="Only those that were answered 200 or 201, or only the others.")
+@click.option("--outcome", type=click.Choice(["delivered", "failed"]), help="Only those that were answered 200 or 201, or only the others.")
 @click.option("--status", "answered", type=status, help="Only those that were answered so: 503, or 5xx.")
 @click.option(
     "--reason", type=click.Choice([one.value for one in Reason]), metavar="REASON", help="Only those without an answer, for this reason."
@@ -82,7 +82,7 @@ def attempts(
     wanted = AttemptFilter(
         event_type=event_type,
         event_id=event_id,
-        succeeded=None if outcome is None else outcome == "received",
+        succeeded=None if outcome is None else outcome == "delivered",
         status=exact,
         status_class=status_class,
         reason=None if reason is None else Reason(reason),

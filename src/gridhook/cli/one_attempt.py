@@ -88,8 +88,13 @@ def show(found: Found, as_json: bool) -> None:
             for line in text[:SHOWN_BYTES].splitlines():
                 click.echo(f"    {safe_bytes(line, SHOWN_BYTES)}")
     if request.curl is not None:
-        click.echo("to repeat it (set PRIVATE_KEY first; put the values of your own headers for ***)")
-        click.echo("\n".join(safe(line) for line in request.curl.splitlines()))
+        click.echo("to repeat it (set PRIVATE_KEY first, and QUERY where it stands; put the values of your own headers for ***)")
+        click.echo(_printable(request.curl))
+
+
+def _printable(command: str) -> str:
+    """What cannot be printed stands in the payload, inside a JSON text: as JSON's own escape it means the same."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in command)
 
 
 def _lines(attempt: Attempt) -> dict[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from gridhook.cli.terminal import instant, safe
 from gridhook.model import Delivery, DeliveryState, Health, Instant, LaneLimits, Origin, Recovery, Webhook, Window
+from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.service.webhooks import Detail, Listed
 from gridhook.web.shapes import Shape, health
 from gridhook.web.shapes import webhooks as shapes
@@ -88,7 +89,9 @@ def detail_lines(detail: Detail, now: Instant) -> dict[str, object]:
         "paused_at": _instant(webhook.paused_at),
         "created_at": instant(webhook.created_at),
         "revision": webhook.revision,
-        "subscribed_events": ", ".join(webhook.subscribed_events),
+        "subscribed_events": f"all {len(EVENT_TYPES)} types"
+        if set(webhook.subscribed_events) == set(EVENT_TYPES)
+        else ", ".join(webhook.subscribed_events),
         "held": held(counts.held, counts.held_until),
         "queued": counts.queued,
         "in flight, at most": "no limit of its own" if limits.max_in_flight is None else limits.max_in_flight,
