@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable
 
 import click
+from click.core import ParameterSource
 
 from gridhook.cli import one_attempt, options
 from gridhook.cli.database import with_service
@@ -75,6 +76,8 @@ def attempts(
     gridhook attempts show 4711 --account acc_...
     """
     if ctx.invoked_subcommand is not None:
+        if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ctx.params):
+            raise click.UsageError(f"the filters are for the log; put the options behind `{ctx.invoked_subcommand}`")
         return
     if webhook is not None and account is None:
         raise click.UsageError("--webhook needs --account")

@@ -54,7 +54,7 @@ def create(
     wanted: dict[str, Any] = {"name": name, "url": target, "subscribed_events": _types(events)}
     given = {"max_in_flight": max_in_flight, "rate_per_second": rate, "headers": dict(headers) or None}
     created = Api.open(account, server).post("", wanted | {name: value for name, value in given.items() if value is not None})
-    key = created.get("private_key")
+    key = created["private_key"]
     if as_json:
         click.echo(json_line({**detail_json(_detail(account, created["id"])), "private_key": key}))
         return

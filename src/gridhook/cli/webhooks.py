@@ -36,12 +36,12 @@ def list_webhooks(account: str, as_json: bool) -> None:
 
     async def work(service: Service) -> list[Listed]:
         await service.account(account)
-        found: list[Webhook] = []
+        found: list[Listed] = []
         while True:
             page = await service.store.webhooks(account, offset=len(found), limit=PAGE)
-            found += page.webhooks
+            found += await service.webhooks.listed(account, page.webhooks)
             if len(page.webhooks) < PAGE:
-                return await service.webhooks.listed(account, found)
+                return found
 
     found = with_service(work)
     if as_json:
