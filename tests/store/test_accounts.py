@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gridhook.errors import Conflict, NotFound
 from gridhook.model import Account, AccountSecret, PublisherKey, Sealed
-from gridhook.store.promises import Want
+from gridhook.store.promises import Want, WebhookEdit
 from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, log, publish
 
@@ -89,6 +89,7 @@ async def test_every_sealed_value_is_offered_for_resealing_with_what_it_is_bound
     await an_account(store)
     await store.add_secret(secret("s", key="old"))
     await a_webhook(store)
+    await store.edit_webhook("acc", "wh", WebhookEdit(extras=secret("x").sealed), now=NOON)
     offered: list[str] = []
 
     def reseal(context: str, sealed: Sealed) -> Sealed | None:
@@ -97,8 +98,9 @@ async def test_every_sealed_value_is_offered_for_resealing_with_what_it_is_bound
         offered.append(context)
         return Sealed(b"\x01\x03new" + bytes(28) + sealed.blob)
 
-    assert [await store.reseal(1, reseal) for _ in range(3)] == [1, 1, 0]
-    assert offered == ["account_secrets|secret|acc|s", "webhook_credentials|private_key|acc|wh|cred_wh"]
+    assert [await store.reseal(1, reseal) for _ in range(4)] == [1, 1, 1, 0]
+    assert offered == ["account_secrets|secret|acc|s", "webhook_credentials|private_key|acc|wh|cred_wh", "webhooks|extras|acc|wh"]
+    assert (await store.webhook("acc", "wh")).revision == 2, "another master key is no edit"
     assert await store.sealed_key_ids() == {"new"}
 
 

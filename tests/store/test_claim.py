@@ -224,6 +224,32 @@ async def test_a_worker_that_died_with_a_deleted_webhooks_delivery_leaves_its_at
     assert [one.number for one in await log(store)] == [1]
 
 
+async def test_a_delivery_says_what_its_last_attempt_brought_a_lost_one_included(store: SqlStore) -> None:
+    await a_webhook(store)
+
+    async def last() -> list[str | None]:
+        page = await store.deliveries("acc", "wh", limit=10, now=NOON)
+        return [one.last_result for one in reversed(page.deliveries)]
+
+    claims = (await publish(store, *(event(f"e{number}") for number in range(5)), leased=True)).claims
+    assert await last() == [None] * 5
+    brought = [
+        finished(claims[0], answered(201)),
+        finished(claims[1], answered(503), RetryAt(NOON)),
+        finished(claims[2], Unreachable(Reason.TLS_CERTIFICATE), GaveUp(FailureReason.EXPIRED)),
+        finished(claims[3], Unreachable(Reason.INTERRUPTED), RetryAt(NOON + HOUR)),
+    ]
+    await store.record(brought)
+    assert await last() == ["201", "503", "tls_certificate", "interrupted", None]
+    assert [one.event_id for one in (await claim(store)).claims] == ["e1"]
+    assert await last() == ["201", "503", "tls_certificate", "interrupted", None], "another attempt runs"
+    assert {one.event_id for one in (await claim(store, now=LATER)).claims} == {"e1", "e4"}
+    assert await last() == ["201", "worker_lost", "tls_certificate", "interrupted", "worker_lost"]
+    await store.pause_webhook("acc", "wh", now=LATER)
+    assert (await claim(store, now=LATER + 2 * HOUR)).claims == []
+    assert await last() == ["201", "worker_lost", "tls_certificate", "interrupted", "worker_lost"]
+
+
 async def test_a_receivers_bytes_are_kept_as_they_came(store: SqlStore) -> None:
     await a_webhook(store)
     claims = (await publish(store, event("e1"), event("e2"), leased=True)).claims

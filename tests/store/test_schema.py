@@ -51,7 +51,7 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
     "credential_in_use": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
     "forget_replaced": ({"now": NOON}, "webhook_credentials_replaced"),
     "health": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_health_pkey"),
-    "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "hour": NOON, "day": NOON}, "webhook_minutes_pkey"),
+    "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),
     "minutes_of_webhook": ({"account_id": "acc", "webhook_id": "w1", "since": NOON}, "webhook_minutes_pkey"),
     "minutes_of_account": ({"account_id": "acc", "since": NOON}, "webhook_minutes_pkey"),
 }

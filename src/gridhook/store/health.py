@@ -109,14 +109,13 @@ def health(connection: Connection, account_id: str, webhook_ids: Sequence[str], 
     """One for each id that was asked about; of the same shape for those with nothing counted."""
     which = {"account_id": account_id, "webhook_ids": json.dumps(list(webhook_ids))}
     this_minute = now - now % MINUTE_MS
-    hour, day = (this_minute - (count - 1) * MINUTE_MS for count in (HOUR_MINUTES, DAY_MINUTES))
-    parts = {(row[0], bool(row[1])): window_from(row[2:]) for row in connection.rows("windows", hour=hour, day=day, **which)}
-    rows = {row[0]: row[1:] for row in connection.rows("health", **which)}
-    found: dict[str, Health] = {}
-    for id in webhook_ids:
-        recent = parts.get((id, True), Window())
-        known = Health(*rows[id]) if id in rows else Health()
-        found[id] = replace(known, hour=recent, day=together(recent, parts.get((id, False), Window())))
+    found = {id: Health() for id in webhook_ids}
+    for id, *row in connection.rows("health", **which):
+        found[id] = Health(*row)
+    for name, count in (("hour", HOUR_MINUTES), ("day", DAY_MINUTES)):
+        since = this_minute - (count - 1) * MINUTE_MS
+        for id, *row in connection.rows("windows", since=since, **which):
+            found[id] = replace(found[id], **{name: window_from(row)})
     return found
 
 
@@ -128,16 +127,6 @@ def minutes(connection: Connection, account_id: str, webhook_id: str | None, sin
     return [(row[0], window_from(row[1:])) for row in rows]
 
 
-def window_from(row: Row) -> Window:
+def window_from(row: Sequence[int]) -> Window:
     succeeded, failed, retries, latency_ms, *latencies = row
     return Window(succeeded, failed, retries, latency_ms, tuple(latencies))
-
-
-def together(one: Window, other: Window) -> Window:
-    return Window(
-        one.succeeded + other.succeeded,
-        one.failed + other.failed,
-        one.retries + other.retries,
-        one.latency_ms + other.latency_ms,
-        tuple(a + b for a, b in zip(one.latencies, other.latencies, strict=True)),
-    )

@@ -352,12 +352,13 @@ class Store(Protocol):
     async def add_credential(
         self, account_id: str, webhook_id: str, credential: Credential, *, activates_at: Instant, now: Instant
     ) -> None:
-        """Another bearer key, in use from `activates_at` on. Raises `NotFound`; `Conflict` while a key that is not in use yet waits.
+        """Another bearer key, in use from `activates_at` on (from now, when that is past). Raises `NotFound`; `Conflict` while a key that
+        is not in use yet waits.
         Keys that it replaces are forgotten when no request can need them any more."""
         ...
 
     async def credentials(self, account_id: str, webhook_id: str) -> list[CredentialInfo]:
-        """By `activates_at`, newest first; those replaced may be among them for a while."""
+        """By `activates_at`, newest first; those replaced may be among them for a while. Raises `NotFound`."""
         ...
 
     async def cancel_credential(self, account_id: str, webhook_id: str, credential_id: str, *, now: Instant) -> None:
@@ -435,7 +436,8 @@ class Store(Protocol):
 
     # --- health -------------------------------------------------------------------------------------------------
     async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant) -> dict[str, Health]:
-        """From counters kept by `record`, in one transaction with the attempts: cost does not grow with the history."""
+        """From counters kept by `record`, in one transaction with the attempts: cost does not grow with the history. One for each id
+        that is asked about. A success ends the row of failures when it is committed, should another have ended a moment later."""
         ...
 
     async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:
@@ -461,7 +463,8 @@ class Store(Protocol):
         ...
 
     async def add_attempt(self, attempt: Attempt, event: NewEvent | None = None) -> int:
-        """Writes a test's attempt and, with it, the event that was sent (kept as a test, owed to nobody). The attempt's id."""
+        """Writes a test's attempt and, with it, the event that was sent (kept as a test, owed to nobody). The attempt's id.
+        Raises `Conflict` when the event's id is taken."""
         ...
 
     async def deliveries(

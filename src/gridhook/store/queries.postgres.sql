@@ -103,11 +103,8 @@ SELECT w.id, h.count, h.expires_at FROM json_array_elements_text(:webhook_ids::j
   WHERE account_id = :account_id AND webhook_id = w.id AND state = 'held') AS h
 WHERE h.count > 0
 
--- name: webhook_for_edit
--- Two processes that edit one webhook wait for each other here.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
-  rate_per_second, extras
-FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
+-- piece: for_update
+-- Two processes that edit one webhook wait for each other.
 FOR UPDATE
 
 -- name: count_attempts
@@ -121,7 +118,8 @@ ORDER BY h.account_id, h.webhook_id
 ON CONFLICT (account_id, webhook_id) DO UPDATE SET
   failing_since = CASE WHEN excluded.succeeded > 0 THEN excluded.failing_since
     ELSE coalesce(webhook_health.failing_since, excluded.failing_since) END,
-  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END + excluded.consecutive_failures,
+  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END
+    + excluded.consecutive_failures,
   last_success_at = CASE WHEN webhook_health.last_success_at > coalesce(excluded.last_success_at, 0) THEN webhook_health.last_success_at
     ELSE excluded.last_success_at END,
   last_failure_at = CASE WHEN webhook_health.last_failure_at > coalesce(excluded.last_failure_at, 0) THEN webhook_health.last_failure_at
@@ -131,8 +129,8 @@ ON CONFLICT (account_id, webhook_id) DO UPDATE SET
 
 -- name: count_minutes
 -- Likewise.
-INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9,
-  l10)
+INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms,
+  l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)
 SELECT * FROM unnest(:account_id::text[], :webhook_id::text[], :minute_at::bigint[], :succeeded::bigint[], :failed::bigint[],
   :retries::bigint[], :latency_ms::bigint[], :l0::bigint[], :l1::bigint[], :l2::bigint[], :l3::bigint[], :l4::bigint[], :l5::bigint[],
   :l6::bigint[], :l7::bigint[], :l8::bigint[], :l9::bigint[], :l10::bigint[])
@@ -152,22 +150,22 @@ SELECT h.webhook_id, h.failing_since, h.consecutive_failures, h.last_success_at,
 FROM json_array_elements_text(:webhook_ids::json) AS w (id)
 JOIN webhook_health h ON h.account_id = :account_id AND h.webhook_id = w.id
 
+-- piece: sums
+-- The same words as in the portable file.
+CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT), CAST(sum(latency_ms) AS BIGINT),
+  CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT), CAST(sum(l4) AS BIGINT),
+  CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT), CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT),
+  CAST(sum(l10) AS BIGINT)
+
 -- name: windows
 -- As `held`.
 SELECT w.id, m.* FROM json_array_elements_text(:webhook_ids::json) AS w (id), LATERAL (
-  SELECT minute_at >= :hour, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
-  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
-  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
-  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
-  FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= :day
-  GROUP BY minute_at >= :hour) AS m
+  SELECT {sums}
+  FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= :since HAVING count(*) > 0) AS m
 
 -- name: minutes_of_account
 -- OFFSET 0 keeps the planner from reading every account's minutes of that time.
-SELECT minute_at, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
-  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
-  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
-  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+SELECT minute_at, {sums}
 FROM webhooks w, LATERAL (
   SELECT * FROM webhook_minutes WHERE account_id = w.account_id AND webhook_id = w.id AND minute_at >= :since OFFSET 0) AS m
 WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at

@@ -70,7 +70,8 @@ SELECT deleted_at IS NOT NULL, verified_at IS NOT NULL AND paused_at IS NULL FRO
 WHERE account_id = :account_id AND id = :webhook_id
 
 -- name: due
--- The due rows of one lane, oldest first (of those due at the same instant, such as a released crowd, the oldest event), in one row: every row that SQLite hands over costs a turn at Python's lock.
+-- The due rows of one lane, oldest first (of those due at the same instant, such as a released crowd, the oldest event), in one row:
+-- every row that SQLite hands over costs a turn at Python's lock.
 -- Small columns as JSON; the payloads joined, to be cut apart by their lengths: as hex in the JSON a row cost 18 us, so 6.
 -- One writer at a time, so SQLite needs no SKIP LOCKED here.
 SELECT json_group_array(json_array(id, hex(lease), lease_started_at, attempts, expires_at, event_id, type, time_at, length(payload))),
@@ -208,11 +209,13 @@ VALUES (:account_id, :id, :name, :url, :url_version, :auth_method, :subscribed_e
   :challenge_id, :revision, :max_in_flight, :rate_per_second, :extras)
 ON CONFLICT DO NOTHING
 
+-- piece: for_update
+-- One writer at a time: on SQLite nobody can come between.
+
 -- name: webhook_for_edit
--- As `webhook`, to be changed in this transaction. One writer at a time: nobody can come between.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
-  rate_per_second, extras
-FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
+-- As `webhook`, to be changed in this transaction.
+SELECT {webhook_columns}
+FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL {for_update}
 
 -- name: edit_webhook
 -- All but the URL, which has consequences.
@@ -238,16 +241,19 @@ INSERT INTO subscriptions (account_id, event_type, webhook_id) VALUES (:account_
 -- A type that is wanted no longer.
 DELETE FROM subscriptions WHERE account_id = :account_id AND event_type = :event_type AND webhook_id = :webhook_id
 
+-- piece: webhook_columns
+-- In the order of `webhook_from`.
+account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
+  rate_per_second, extras
+
 -- name: webhook
 -- One account's webhook, unless deleted.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
-  rate_per_second, extras
+SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
 -- name: webhook_page
 -- Newest first.
-SELECT account_id, id, name, url, url_version, auth_method, subscribed_events, created_at, verified_at, paused_at, revision, max_in_flight,
-  rate_per_second, extras
+SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
 ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
 
@@ -332,7 +338,8 @@ VALUES (:account_id, :webhook_id, :failing_since, :consecutive_failures, :last_s
 ON CONFLICT (account_id, webhook_id) DO UPDATE SET
   failing_since = CASE WHEN excluded.succeeded > 0 THEN excluded.failing_since
     ELSE coalesce(webhook_health.failing_since, excluded.failing_since) END,
-  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END + excluded.consecutive_failures,
+  consecutive_failures = CASE WHEN excluded.succeeded > 0 THEN 0 ELSE webhook_health.consecutive_failures END
+    + excluded.consecutive_failures,
   last_success_at = CASE WHEN webhook_health.last_success_at > coalesce(excluded.last_success_at, 0) THEN webhook_health.last_success_at
     ELSE excluded.last_success_at END,
   last_failure_at = CASE WHEN webhook_health.last_failure_at > coalesce(excluded.last_failure_at, 0) THEN webhook_health.last_failure_at
@@ -342,9 +349,10 @@ ON CONFLICT (account_id, webhook_id) DO UPDATE SET
 
 -- name: count_minutes
 -- One row per webhook and minute in which attempts of the group ended.
-INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9,
-  l10)
-VALUES (:account_id, :webhook_id, :minute_at, :succeeded, :failed, :retries, :latency_ms, :l0, :l1, :l2, :l3, :l4, :l5, :l6, :l7, :l8, :l9, :l10)
+INSERT INTO webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms,
+  l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)
+VALUES (:account_id, :webhook_id, :minute_at, :succeeded, :failed, :retries, :latency_ms,
+  :l0, :l1, :l2, :l3, :l4, :l5, :l6, :l7, :l8, :l9, :l10)
 ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
   succeeded = webhook_minutes.succeeded + excluded.succeeded, failed = webhook_minutes.failed + excluded.failed,
   retries = webhook_minutes.retries + excluded.retries, latency_ms = webhook_minutes.latency_ms + excluded.latency_ms,
@@ -358,15 +366,18 @@ ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
 SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
 FROM webhook_health WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id
 
+-- piece: sums
+-- Of minutes, in the order of `window_from`. PostgreSQL adds integers up to something wider, which is cast back.
+CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT), CAST(sum(latency_ms) AS BIGINT),
+  CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT), CAST(sum(l4) AS BIGINT),
+  CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT), CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT),
+  CAST(sum(l10) AS BIGINT)
+
 -- name: windows
--- The same webhooks' last day, in two parts: the last hour and what was before. At most 1,440 rows each are read.
-WITH w (id) AS (SELECT value FROM json_each(:webhook_ids))
-SELECT webhook_id, minute_at >= :hour AS recent, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
-  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
-  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
-  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
-FROM webhook_minutes WHERE account_id = :account_id AND webhook_id IN (SELECT id FROM w) AND minute_at >= :day
-GROUP BY webhook_id, minute_at >= :hour
+-- The same webhooks' minutes since then, each added up: at most 1,440 rows each are read for a day.
+SELECT webhook_id, {sums}
+FROM webhook_minutes WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND minute_at >= :since
+GROUP BY webhook_id
 
 -- name: minutes_of_webhook
 -- Oldest first.
@@ -375,10 +386,7 @@ FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = :webhook_id
 
 -- name: minutes_of_account
 -- Those of all its webhooks together: one probe for each webhook, deleted ones included.
-SELECT minute_at, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) AS BIGINT),
-  CAST(sum(latency_ms) AS BIGINT), CAST(sum(l0) AS BIGINT), CAST(sum(l1) AS BIGINT), CAST(sum(l2) AS BIGINT), CAST(sum(l3) AS BIGINT),
-  CAST(sum(l4) AS BIGINT), CAST(sum(l5) AS BIGINT), CAST(sum(l6) AS BIGINT), CAST(sum(l7) AS BIGINT),
-  CAST(sum(l8) AS BIGINT), CAST(sum(l9) AS BIGINT), CAST(sum(l10) AS BIGINT)
+SELECT minute_at, {sums}
 FROM webhooks w JOIN webhook_minutes m ON m.account_id = w.account_id AND m.webhook_id = w.id AND m.minute_at >= :since
 WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
