@@ -132,12 +132,12 @@ def page(
     """
     if limit < 1:
         return [], None
-    place = {"at": start[0], "id": start[1]}
+    params = {**params, "at": start[0], "id": start[1], "most": max(SCAN, limit + 1)}
     edge: Key | None = None
     if not is_bounded:
-        for at, id in connection.rows(f"{log}_edge_{way}", **params, **place, end_at=end[0], end_id=end[1], scan=SCAN - 1):
+        for at, id in connection.rows(f"{log}_edge_{way}", **params, end_at=end[0], end_id=end[1], scan=SCAN - 1):
             edge = end = (at, id)
-    rows = connection.rows(f"{log}_{way}", **params, **place, end_at=end[0], end_id=end[1], limit=limit + 1)
+    rows = connection.rows(f"{log}_{way}", **params, end_at=end[0], end_id=end[1], limit=limit + 1)
     keys: list[Key] = [(at, id) for at, id in rows]
     # One more than asked for tells whether there is a next page.
     return (keys[:limit], keys[limit - 1]) if len(keys) > limit else (keys, edge)

@@ -201,3 +201,9 @@ SELECT s.id, s.account_id, s.webhook_id, s.event_seq, 'queued', s.due_at, 0, s.e
 FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :event_seq::bigint[], :due_at::bigint[], :expires_at::bigint[],
   :created_at::bigint[], :origin::text[], :recovery_id::text[])
   AS s (id, account_id, webhook_id, event_seq, due_at, expires_at, created_at, origin, recovery_id)
+
+-- name: accept_certificate
+-- One round trip for a batch.
+UPDATE webhook_certificates c SET accepted_at = s.accepted_at
+FROM unnest(:accepted_at::bigint[], :account_id::text[], :webhook_id::text[], :id::text[]) AS s (accepted_at, account_id, webhook_id, id)
+WHERE c.account_id = s.account_id AND c.webhook_id = s.webhook_id AND c.id = s.id AND c.accepted_at IS NULL

@@ -9,12 +9,14 @@ UPDATE counters SET next = next + :size WHERE name = :name RETURNING next - :siz
 
 -- name: fan_out
 -- Who wants this type, and all that an attempt at them needs. The first row of each carries the credential in use: the one whose time
--- came last. Should our clock have stepped back before all of them, the next to come: a webhook is never without.
+-- came last. Should our clock have stepped back before all of them, the next to come: a webhook is never without. The row after it, if it
+-- will retire, is fallen back on.
 SELECT w.id, w.url, w.url_version, w.auth_method, w.verified_at IS NOT NULL AND w.paused_at IS NULL, w.max_in_flight, w.rate_per_second,
-  w.extras, c.id, c.sealed
+  w.extras, c.id, c.sealed, c.retires_at
 FROM subscriptions s
 JOIN webhooks w ON w.account_id = s.account_id AND w.id = s.webhook_id AND w.deleted_at IS NULL
-LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id
+LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id AND c.auth_method = w.auth_method
+  AND (c.retires_at IS NULL OR c.retires_at > :now)
 WHERE s.account_id = :account_id AND s.event_type = :event_type
 ORDER BY w.id, c.activates_at > :now, abs(c.activates_at - :now), c.created_at DESC, c.id DESC
 
@@ -56,13 +58,15 @@ VALUES (:id, :account_id, :webhook_id, :kind, :delivery_id, :event_id, :event_ty
   :next_attempt_at, :echo, :headers, :body)
 
 -- name: webhook_for_work
--- What decides about a webhook's deliveries now, deleted ones included, and the credential in use: see `fan_out`.
+-- What decides about a webhook's deliveries now, deleted ones included, and the credentials in use: see `fan_out`.
 SELECT w.url, w.url_version, w.url_changed_at, w.auth_method, w.deleted_at IS NOT NULL, w.verified_at IS NOT NULL AND w.paused_at IS NULL,
-  w.max_in_flight, w.rate_per_second, w.extras, c.id, c.sealed, c.activates_at
-FROM webhooks w LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id
+  w.max_in_flight, w.rate_per_second, w.extras, c.id, c.sealed, c.activates_at, c.retires_at
+FROM webhooks w
+LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id AND c.auth_method = w.auth_method
+  AND (c.retires_at IS NULL OR c.retires_at > :now)
 WHERE w.account_id = :account_id AND w.id = :webhook_id
 ORDER BY c.activates_at > :now, abs(c.activates_at - :now), c.created_at DESC, c.id DESC
-LIMIT 1
+LIMIT 2
 
 -- name: webhook_fate
 -- May a failed attempt be followed by another? One probe.
@@ -217,6 +221,10 @@ ON CONFLICT DO NOTHING
 SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL {for_update}
 
+-- name: switch_auth
+-- Another way of proving who calls.
+UPDATE webhooks SET auth_method = :auth_method, revision = revision + 1 WHERE account_id = :account_id AND id = :webhook_id
+
 -- name: edit_webhook
 -- All but the URL, which has consequences.
 UPDATE webhooks SET name = :name, subscribed_events = :subscribed_events, max_in_flight = :max_in_flight,
@@ -288,44 +296,136 @@ UPDATE webhooks SET challenge_id = NULL WHERE account_id = :account_id AND id = 
 SELECT account_id, id FROM webhooks WHERE challenge_id IS NOT NULL AND verified_at IS NULL AND deleted_at IS NULL
 ORDER BY account_id, id LIMIT :limit
 
--- ============ bearer keys ============
+-- ============ credentials of both kinds ============
 
 -- name: add_credential
--- Another key that its deliveries carry from `activates_at` on.
-INSERT INTO webhook_credentials (account_id, webhook_id, id, sealed, created_at, activates_at)
-VALUES (:account_id, :webhook_id, :id, :sealed, :created_at, :activates_at)
+-- Another key or certificate that its requests carry from `activates_at` on.
+INSERT INTO webhook_credentials (account_id, webhook_id, id, auth_method, sealed, created_at, activates_at)
+VALUES (:account_id, :webhook_id, :id, :auth_method, :sealed, :created_at, :activates_at)
 ON CONFLICT DO NOTHING
+
+-- name: work
+-- A webhook, and the credentials in use by the same rule as `fan_out`.
+SELECT w.*, c.id, c.sealed, c.retires_at
+FROM (SELECT {webhook_columns} FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL) AS w
+LEFT JOIN webhook_credentials c ON c.account_id = w.account_id AND c.webhook_id = w.id AND c.auth_method = w.auth_method
+  AND (c.retires_at IS NULL OR c.retires_at > :now)
+ORDER BY c.activates_at > :now, abs(c.activates_at - :now), c.created_at DESC, c.id DESC
+LIMIT 2
+
+-- name: forget_credential
+-- One that was never in use, or a certificate's key that nothing needs any more.
+DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: forget_credentials
+-- A webhook's keys are of no more use: it was deleted, or proves itself in another way.
+DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+
+-- ============ bearer keys ============
 
 -- name: credentials
 -- All that are kept, newest first.
-SELECT id, created_at, activates_at FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+SELECT id, created_at, activates_at FROM webhook_credentials
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND auth_method = 'bearer_token'
 ORDER BY activates_at DESC, created_at DESC, id DESC
 
--- name: credential_in_use
--- By the same rule as `fan_out`.
-SELECT id, sealed FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
-ORDER BY activates_at > :now, abs(activates_at - :now), created_at DESC, id DESC
-LIMIT 1
-
 -- name: replace_credentials
--- Another key takes their place at a known time, and a while later no request needs them any more.
-UPDATE webhook_credentials SET forget_at = :forget_at WHERE account_id = :account_id AND webhook_id = :webhook_id AND forget_at IS NULL
+-- Another key takes their place at a known time, and a while later no request needs them any more. Certificates are not replaced like this.
+UPDATE webhook_credentials SET forget_at = :forget_at
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND auth_method = 'bearer_token' AND forget_at IS NULL
 
 -- name: keep_credentials
 -- The key that would have replaced them was cancelled.
 UPDATE webhook_credentials SET forget_at = NULL WHERE account_id = :account_id AND webhook_id = :webhook_id AND forget_at = :forget_at
 
--- name: cancel_credential
--- It was never in use.
-DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
-
 -- name: forget_replaced
 -- Housekeeping: keys that were replaced a while ago.
 DELETE FROM webhook_credentials WHERE forget_at <= :now
 
--- name: forget_credentials
--- A deleted webhook's keys are of no more use.
-DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id
+-- ============ certificates ============
+
+-- name: lock_authorities
+-- Two processes that would each make the first authority wait for each other here.
+INSERT INTO meta (key, value) VALUES ('authorities', :nothing) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: add_authority
+-- Another authority, published from now on.
+INSERT INTO authorities (id, certificate, sealed, fingerprint, created_at, signs_from_at, expires_at)
+VALUES (:id, :certificate, :sealed, :fingerprint, :created_at, :signs_from_at, :expires_at)
+ON CONFLICT DO NOTHING
+
+-- name: authorities
+-- All that are published, newest first.
+SELECT id, certificate, fingerprint, created_at, signs_from_at, expires_at FROM authorities
+WHERE removed_at IS NULL AND expires_at > :now
+ORDER BY signs_from_at DESC, created_at DESC, id DESC
+
+-- name: authority_key
+-- Of one that was not removed.
+SELECT sealed FROM authorities WHERE id = :id AND removed_at IS NULL
+
+-- name: authority_serves
+-- Certificates that this authority issued and that are presented or fallen back on; one is enough to know.
+SELECT id FROM webhook_certificates WHERE authority_id = :id AND (retires_at IS NULL OR retires_at > :now) LIMIT 1
+
+-- name: remove_authority
+-- It is published no longer; its key goes too.
+UPDATE authorities SET removed_at = :now, sealed = :nothing WHERE id = :id AND removed_at IS NULL
+
+-- piece: certificate_columns
+-- In the order of `Certificate`.
+account_id, webhook_id, id, authority_id, serial, fingerprint, chain, not_before_at, expires_at, created_at, accepted_at, replaced_at,
+  retires_at
+
+-- name: add_certificate
+-- What may be shown of a certificate, for ever.
+INSERT INTO webhook_certificates (account_id, webhook_id, id, authority_id, serial, fingerprint, chain, not_before_at, expires_at, created_at)
+VALUES (:account_id, :webhook_id, :id, :authority_id, :serial, :fingerprint, :chain, :not_before_at, :expires_at, :created_at)
+ON CONFLICT DO NOTHING
+
+-- name: certificates
+-- The one that is presented, then the others, newest first.
+SELECT {certificate_columns}
+FROM webhook_certificates WHERE account_id = :account_id AND webhook_id = :webhook_id
+ORDER BY replaced_at IS NULL DESC, created_at DESC, id DESC
+
+-- name: replace_certificate
+-- Another is presented in its place; from `retires_at` on it serves for nothing.
+UPDATE webhook_certificates SET replaced_at = coalesce(replaced_at, :now), retires_at = :retires_at
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: retire_credential
+-- Its key likewise.
+UPDATE webhook_credentials SET retires_at = :retires_at WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: present_again
+-- The one that had replaced it was cancelled.
+UPDATE webhook_certificates SET replaced_at = NULL, retires_at = NULL
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+
+-- name: replace_certificates
+-- The webhook was deleted, or proves itself in another way. Those that have retired already stay as they are.
+UPDATE webhook_certificates SET replaced_at = coalesce(replaced_at, :now), retires_at = :now
+WHERE account_id = :account_id AND webhook_id = :webhook_id AND (retires_at IS NULL OR retires_at > :now)
+
+-- name: accept_certificate
+-- A receiver took a request with it for the first time; what names no certificate changes nothing.
+WITH s (accepted_at, account_id, webhook_id, id) AS (VALUES (:accepted_at, :account_id, :webhook_id, :id))
+UPDATE webhook_certificates SET accepted_at = s.accepted_at
+FROM s WHERE webhook_certificates.account_id = s.account_id AND webhook_certificates.webhook_id = s.webhook_id
+  AND webhook_certificates.id = s.id AND webhook_certificates.accepted_at IS NULL
+
+-- name: retire_certificates
+-- Keys that are not even fallen back on any more.
+DELETE FROM webhook_credentials WHERE (account_id, webhook_id, id) IN (
+  SELECT account_id, webhook_id, id FROM webhook_credentials WHERE retires_at <= :now ORDER BY retires_at LIMIT :limit)
+
+-- name: expiring_certificates
+-- Of those that are presented, in the order in which they end. A deleted webhook presents none.
+SELECT {certificate_columns}
+FROM webhook_certificates
+WHERE replaced_at IS NULL AND expires_at < :before AND (expires_at, id) > (:after_at, :after_id)
+ORDER BY expires_at, id LIMIT :limit
 
 -- ============ health ============
 
@@ -392,7 +492,8 @@ WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
 -- ============ the log ============
 -- A page is found in two steps: its keys, read from narrow columns along an index, then the rows themselves. Where the index does not
--- answer the whole filter, an `_edge_` statement first says where a stretch of bounded length ends.
+-- answer the whole filter, an `_edge_` statement first says where a stretch of bounded length ends. The index is walked in an inner
+-- statement with a LIMIT of its own: a planner that thinks it knows better, having guessed how many rows match, must not sort instead.
 
 -- choice: attempts_log
 -- Where a page of attempts is read: what the index starts with, and what it holds.
@@ -412,15 +513,19 @@ other: account_id = :account_id AND webhook_id = :webhook_id AND kind = :kind AN
 
 -- name: attempts_{attempts_log}_before
 -- Keys of a page, newest first.
-SELECT started_at, id FROM attempts
-WHERE {attempts_log} AND (started_at, id) < (:at, :id) AND (started_at, id) >= (:end_at, :end_id) AND {attempt_matches}
-ORDER BY started_at DESC, id DESC LIMIT :limit
+SELECT started_at, id FROM (
+  SELECT id, started_at, event_type, event_id, kind, status, reason FROM attempts
+  WHERE {attempts_log} AND (started_at, id) < (:at, :id) AND (started_at, id) >= (:end_at, :end_id)
+  ORDER BY started_at DESC, id DESC LIMIT :most) AS stretch
+WHERE {attempt_matches} LIMIT :limit
 
 -- name: attempts_{attempts_log}_after
 -- Keys of what came since, oldest first.
-SELECT started_at, id FROM attempts
-WHERE {attempts_log} AND (started_at, id) > (:at, :id) AND (started_at, id) <= (:end_at, :end_id) AND {attempt_matches}
-ORDER BY started_at, id LIMIT :limit
+SELECT started_at, id FROM (
+  SELECT id, started_at, event_type, event_id, kind, status, reason FROM attempts
+  WHERE {attempts_log} AND (started_at, id) > (:at, :id) AND (started_at, id) <= (:end_at, :end_id)
+  ORDER BY started_at, id LIMIT :most) AS stretch
+WHERE {attempt_matches} LIMIT :limit
 
 -- name: attempts_{attempts_log}_edge_before
 -- The key at which a stretch of so many rows ends.
@@ -435,12 +540,13 @@ WHERE {attempts_log} AND (started_at, id) > (:at, :id) AND (started_at, id) <= (
 ORDER BY started_at, id LIMIT 1 OFFSET :scan
 
 -- piece: attempts_of_event
--- By way of the deliveries; a test has none. As many rows as the event has attempts.
-(SELECT a.id, a.webhook_id, a.event_type, a.event_id, a.kind, a.started_at, a.status, a.reason
-  FROM events e JOIN deliveries d ON d.event_seq = e.seq JOIN attempts a ON a.delivery_id = d.id
-  WHERE e.account_id = :account_id AND e.id = :event_id
+-- By way of the deliveries; a test has none. As many rows as the event has attempts: they are sorted. For SQLite, CROSS JOIN tells in
+-- which order to look, and the sum hides a column by which it would else walk the account's whole log.
+(SELECT a.id, a.webhook_id, a.event_type, a.event_id, a.kind, a.started_at + 0 AS started_at, a.status, a.reason
+  FROM events e CROSS JOIN deliveries d CROSS JOIN attempts a
+  WHERE e.account_id = :account_id AND e.id = :event_id AND d.event_seq = e.seq AND a.delivery_id = d.id
   UNION ALL
-  SELECT id, webhook_id, event_type, event_id, kind, started_at, status, reason
+  SELECT id, webhook_id, event_type, event_id, kind, started_at + 0 AS started_at, status, reason
   FROM attempts WHERE account_id = :account_id AND event_id = :event_id AND kind = 'test') AS of_event
 
 -- name: attempts_of_event_before
@@ -498,15 +604,19 @@ failed: account_id = :account_id AND webhook_id = :webhook_id AND state = 'faile
 
 -- name: deliveries_{deliveries_log}_before
 -- Keys of a page, newest first.
-SELECT created_at, id FROM deliveries d
-WHERE {deliveries_log} AND (created_at, id) < (:at, :id) AND (created_at, id) >= (:end_at, :end_id) AND {delivery_matches}
-ORDER BY created_at DESC, id DESC LIMIT :limit
+SELECT created_at, id FROM (
+  SELECT id, created_at, state, last_result, event_seq FROM deliveries
+  WHERE {deliveries_log} AND (created_at, id) < (:at, :id) AND (created_at, id) >= (:end_at, :end_id)
+  ORDER BY created_at DESC, id DESC LIMIT :most) AS d
+WHERE {delivery_matches} LIMIT :limit
 
 -- name: deliveries_{deliveries_log}_after
 -- Likewise, oldest first.
-SELECT created_at, id FROM deliveries d
-WHERE {deliveries_log} AND (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id) AND {delivery_matches}
-ORDER BY created_at, id LIMIT :limit
+SELECT created_at, id FROM (
+  SELECT id, created_at, state, last_result, event_seq FROM deliveries
+  WHERE {deliveries_log} AND (created_at, id) > (:at, :id) AND (created_at, id) <= (:end_at, :end_id)
+  ORDER BY created_at, id LIMIT :most) AS d
+WHERE {delivery_matches} LIMIT :limit
 
 -- name: deliveries_{deliveries_log}_edge_before
 -- The key at which a stretch of so many rows ends.
@@ -529,12 +639,14 @@ SELECT count(*) FROM (
 WHERE {delivery_matches}
 
 -- piece: deliveries_waiting
--- Few enough to be sorted: see `waiting`.
-(SELECT id, state, last_result, event_seq, created_at FROM deliveries
-  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL
+-- Few enough to be sorted: see `waiting`. Their own order first, or SQLite would walk the whole log in the order of the page instead.
+(SELECT id, state, last_result, event_seq, created_at FROM (
+    SELECT id, state, last_result, event_seq, created_at FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS queued
   UNION ALL
-  SELECT id, state, last_result, event_seq, created_at FROM deliveries
-  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held') AS d
+  SELECT id, state, last_result, event_seq, created_at FROM (
+    SELECT id, state, last_result, event_seq, created_at FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held' ORDER BY expires_at LIMIT :most) AS held) AS d
 
 -- name: waiting
 -- How many are held or queued; not counted further than needed.
@@ -705,14 +817,14 @@ SELECT id, created_at, CASE WHEN state IN ('delivered', 'failed') THEN 1 ELSE 0 
 WHERE id > :after AND id <= :end ORDER BY id LIMIT :limit
 
 -- name: ages_of_events
--- Likewise. An event stays while it has a delivery.
-SELECT seq, accepted_at, CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq) THEN 0 ELSE 1 END FROM events
+-- Likewise. An event stays while it has a delivery. Not EXISTS: PostgreSQL might read all deliveries first, to look them up.
+SELECT seq, accepted_at, CASE WHEN (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq LIMIT 1) = 1 THEN 0 ELSE 1 END FROM events
 WHERE seq > :after AND seq <= :end ORDER BY seq LIMIT :limit
 
 -- name: ages_of_payloads
 -- Likewise. One that is owed still is waited for.
 SELECT seq, accepted_at, CASE WHEN length(payload) = 0 THEN 0
-  WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq AND d.state IN ('held', 'queued')) THEN 2 ELSE 1 END
+  WHEN (SELECT 1 FROM deliveries d WHERE d.event_seq = events.seq AND d.state IN ('held', 'queued') LIMIT 1) = 1 THEN 2 ELSE 1 END
 FROM events WHERE seq > :after AND seq <= :end ORDER BY seq LIMIT :limit
 
 -- name: ages_of_answers
@@ -742,9 +854,8 @@ UPDATE events SET payload = :nothing WHERE seq {in_ids}
 UPDATE attempts SET headers = :nothing, body = :nothing, bodies_dropped = 1 WHERE id {in_ids}
 
 -- name: prune_minutes
--- Counters of minutes that nobody shows any more.
-DELETE FROM webhook_minutes WHERE (account_id, webhook_id, minute_at) IN (
-  SELECT account_id, webhook_id, minute_at FROM webhook_minutes WHERE minute_at < :before ORDER BY minute_at LIMIT :limit)
+-- Counters that nobody shows any more, one minute at a time: a row for each webhook that was sent to in it.
+DELETE FROM webhook_minutes WHERE minute_at < :before AND minute_at = (SELECT min(minute_at) FROM webhook_minutes)
 
 -- name: prune_recoveries
 -- Reports of recoveries that ended long ago.
@@ -808,8 +919,8 @@ UPDATE publisher_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NUL
 SELECT account_id, id, sealed FROM account_secrets WHERE revoked_at IS NULL ORDER BY account_id, id
 
 -- name: sealed_credentials
--- Every credential in use.
-SELECT account_id, webhook_id, id, sealed FROM webhook_credentials ORDER BY account_id, webhook_id, id
+-- Every key and certificate of a webhook; what each is bound to depends on which it is.
+SELECT account_id, webhook_id, id, auth_method, sealed FROM webhook_credentials ORDER BY account_id, webhook_id, id
 
 -- name: reseal_secret
 -- The same secret under another master key, unless it changed meanwhile.
@@ -826,6 +937,14 @@ SELECT account_id, id, extras FROM webhooks WHERE extras IS NOT NULL ORDER BY ac
 -- name: reseal_extras
 -- Likewise. No edit: the customer sees no other revision.
 UPDATE webhooks SET extras = :sealed WHERE account_id = :account_id AND id = :id AND extras = :old
+
+-- name: sealed_authorities
+-- Keys of our certificate authorities.
+SELECT id, sealed FROM authorities WHERE removed_at IS NULL ORDER BY id
+
+-- name: reseal_authority
+-- Likewise.
+UPDATE authorities SET sealed = :sealed WHERE id = :id AND sealed = :old
 
 -- name: meta
 -- A value of the installation itself, such as the vault's canary.

@@ -109,7 +109,7 @@ def foretell(connection: Connection, recovery: Recovery) -> int:
     if log not in ("log", "failed"):  # few: counted by turning the pages
         return len(page(connection, f"deliveries_{log}", params, "after", start, end, MOST_COUNTED, is_bounded=True)[0])
     place = {"at": start[0], "id": start[1], "end_at": end[0], "end_id": end[1], "most": MOST_COUNTED}
-    ((total,),) = connection.rows(f"deliveries_{log}_count", **params, **place)
+    ((total,),) = connection.rows(f"deliveries_{log}_count", **(params | place))
     return int(total)
 
 

@@ -19,8 +19,10 @@ ALTER TABLE deliveries ADD COLUMN origin TEXT CHECK (origin IN ('redelivery', 'r
 ALTER TABLE deliveries ADD COLUMN recovery_id TEXT;
 -- for: deliveries_log_before, deliveries_log_after. By time, not by id: processes take ids in blocks, and a slow one's lag behind.
 CREATE INDEX deliveries_log ON deliveries (account_id, webhook_id, created_at, id);
+-- The state is in it so that SQLite finds it the better match than deliveries_log.
 -- for: deliveries_failed_before, deliveries_failed_after, undelivered_failed. The reasons ride along to be counted.
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, created_at, id, failure_reason, last_result) WHERE state = 'failed';
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, state, created_at, id, failure_reason, last_result)
+WHERE state = 'failed';
 DROP INDEX deliveries_held;
 -- for: release_held, fail_held, held_lanes, count_held, held, undelivered_held. What is counted rides along.
 CREATE INDEX deliveries_held ON deliveries (account_id, webhook_id, expires_at, created_at, last_result) WHERE state = 'held';
