@@ -76,6 +76,10 @@ class Settings:
     idle_connection_seconds: int = _setting(15, "how long an unused connection to a receiver is kept")
     connection_life_seconds: int = _setting(60, "how long a connection to a receiver may live: a vetted address is never older")
 
+    # client certificates (mTLS)
+    certificate_days: int = _setting(365, "how long a webhook's client certificate is valid; never longer than its authority")
+    renew_days_before: int = _setting(30, "days before its end at which a client certificate is replaced by itself; 0: never")
+
     # who may be reached
     allow_networks: tuple[str, ...] = _setting(
         (), "networks allowed although not public (CIDR); metadata and link-local need each address as /32 or /128"
@@ -157,6 +161,8 @@ class Settings:
             ("verify_per_minute", 1, 10**6),
             ("new_urls_per_minute", 1, 10**6),
             ("verify_interval_seconds", 0, 86_400),
+            ("certificate_days", 1, 3650),
+            ("renew_days_before", 0, 3649),
         ):
             # Written so that nan fails too.
             if not least <= getattr(self, name) <= most:
@@ -170,6 +176,10 @@ class Settings:
                 raise Misconfigured(
                     f"{PREFIX}{name.upper()} must not be shorter than {PREFIX}RETRY_WINDOW_SECONDS: what waits must be kept"
                 )
+        if self.renew_days_before >= self.certificate_days:
+            raise Misconfigured(
+                f"{PREFIX}RENEW_DAYS_BEFORE must be less than {PREFIX}CERTIFICATE_DAYS, or a certificate is replaced as soon as it is made"
+            )
         if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", self.public_url):
             raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without ? and #")
         if not self.source or not re.fullmatch(r"[!-~]+", self.source):

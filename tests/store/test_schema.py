@@ -22,7 +22,7 @@ from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, hook, log, publish, state
 
 FILTERS = dict.fromkeys(("event_type", "event_id", "kind", "status", "status_class", "reason", "succeeded"))
-A_PAGE: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "limit": 10, **FILTERS}
+A_PAGE: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "limit": 10, "most": 10, **FILTERS}
 
 # statement -> (parameters, the index that it must use)
 PLANS: dict[str, tuple[dict[str, object], str]] = {
@@ -48,7 +48,7 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
     "fan_out": ({"account_id": "acc", "event_type": "t1", "now": NOON}, "subscriptions_pkey"),
     "webhook_for_work": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
     "webhook_fate": ({"account_id": "acc", "webhook_id": "w1"}, "webhooks_pkey"),
-    "credential_in_use": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
+    "work": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),
     "forget_replaced": ({"now": NOON}, "webhook_credentials_replaced"),
     "health": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_health_pkey"),
     "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),

@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "attempts",
     "events",
+    "ca",
     "doctor",
     "migrate",
     "reseal",

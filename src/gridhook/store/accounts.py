@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed
+from gridhook.model import Account, AccountSecret, AuthMethod, Instant, PublisherKey, Sealed
 from gridhook.rules import contexts
 from gridhook.store.database import Connection
 from gridhook.store.rows import clean
@@ -72,10 +72,11 @@ def reseal(connection: Connection, limit: int, change: Callable[[str, Sealed], S
         new = change(contexts.account_secret(account_id, id), Sealed(bytes(sealed)))
         if new is not None:
             changed += connection.change("reseal_secret", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
-    for account_id, webhook_id, id, sealed in connection.rows("sealed_credentials"):
+    for account_id, webhook_id, id, auth_method, sealed in connection.rows("sealed_credentials"):
         if changed >= limit:
             return changed
-        new = change(contexts.private_key(account_id, webhook_id, id), Sealed(bytes(sealed)))
+        context = contexts.certificate_key if AuthMethod(auth_method) is AuthMethod.MTLS else contexts.private_key
+        new = change(context(account_id, webhook_id, id), Sealed(bytes(sealed)))
         if new is not None:
             changed += connection.change(
                 "reseal_credential", sealed=new.blob, account_id=account_id, webhook_id=webhook_id, id=id, old=bytes(sealed)
@@ -86,4 +87,10 @@ def reseal(connection: Connection, limit: int, change: Callable[[str, Sealed], S
         new = change(contexts.extras(account_id, id), Sealed(bytes(sealed)))
         if new is not None:
             changed += connection.change("reseal_extras", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
+    for id, sealed in connection.rows("sealed_authorities"):
+        if changed >= limit:
+            return changed
+        new = change(contexts.authority_key(id), Sealed(bytes(sealed)))
+        if new is not None:
+            changed += connection.change("reseal_authority", sealed=new.blob, id=id, old=bytes(sealed))
     return changed

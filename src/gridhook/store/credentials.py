@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Instant
+from gridhook.model import AuthMethod, Instant
 from gridhook.store.database import Connection
 from gridhook.store.edits import webhook_to_edit
 from gridhook.store.promises import Credential, CredentialInfo
@@ -14,7 +14,8 @@ KEPT_AFTER_MS = 3_600_000  # how long a replaced key is kept: far longer than an
 def add_credential(
     connection: Connection, account_id: str, webhook_id: str, credential: Credential, activates_at: Instant, now: Instant
 ) -> None:
-    webhook_to_edit(connection, account_id, webhook_id)
+    if webhook_to_edit(connection, account_id, webhook_id).auth_method is not AuthMethod.BEARER_TOKEN:
+        raise Conflict(f"webhook {webhook_id} presents a certificate; it has no key to replace")
     lane = {"account_id": account_id, "webhook_id": webhook_id}
     existing = _all(connection, account_id, webhook_id)
     for waiting in existing[:1]:
@@ -27,6 +28,7 @@ def add_credential(
     connection.change(
         "add_credential",
         id=credential.id,
+        auth_method=AuthMethod.BEARER_TOKEN.value,
         sealed=credential.sealed.blob,
         # Of two keys that are in use from the same instant on, the one that was made later counts.
         created_at=max([now, *(one.created_at + 1 for one in existing)]),
@@ -42,7 +44,7 @@ def cancel_credential(connection: Connection, account_id: str, webhook_id: str, 
         if one.id == credential_id:
             if one.activates_at <= now:
                 raise Conflict(f"key {credential_id} has been in use; add another to replace it")
-            connection.change("cancel_credential", id=credential_id, **lane)
+            connection.change("forget_credential", id=credential_id, **lane)
             connection.change("keep_credentials", forget_at=one.activates_at + KEPT_AFTER_MS, **lane)
             return
     raise NotFound(f"no key {credential_id}")

@@ -9,9 +9,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from gridhook.errors import Conflict, GridhookError, NotFound, Stale
-from gridhook.model import Attempt, Echo, Instant, LaneLimits, NewEvent, Webhook
+from gridhook.model import Attempt, Certificate, Echo, Instant, LaneLimits, NewEvent, Webhook
 from gridhook.store.database import Connection
 from gridhook.store.promises import Challenge, Credential, WebhookEdit
+from gridhook.store.proof import accept_certificates, add_proof, forget_proof
 from gridhook.store.rows import attempt_row, clean, webhook_from
 from gridhook.store.writer import Operation
 
@@ -49,7 +50,7 @@ def may_be_sent_to(webhook: Webhook) -> bool:
     return webhook.is_verified and webhook.paused_at is None
 
 
-def add_webhook(connection: Connection, webhook: Webhook, credential: Credential | None) -> None:
+def add_webhook(connection: Connection, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
     if not connection.change(
         "add_webhook",
         account_id=webhook.account_id,
@@ -68,15 +69,7 @@ def add_webhook(connection: Connection, webhook: Webhook, credential: Credential
     ):
         raise Conflict(f"webhook {webhook.id} exists already")
     if credential is not None:
-        connection.change(
-            "add_credential",
-            account_id=webhook.account_id,
-            webhook_id=webhook.id,
-            id=credential.id,
-            sealed=credential.sealed.blob,
-            created_at=webhook.created_at,
-            activates_at=webhook.created_at,
-        )
+        add_proof(connection, webhook, credential, certificate, webhook.created_at)
     for event_type in dict.fromkeys(webhook.subscribed_events):
         connection.change("subscribe", account_id=webhook.account_id, event_type=event_type, webhook_id=webhook.id)
 
@@ -84,7 +77,7 @@ def add_webhook(connection: Connection, webhook: Webhook, credential: Credential
 def delete_webhook(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> None:
     webhook = webhook_to_edit(connection, account_id, webhook_id)
     connection.change("delete_webhook", account_id=account_id, webhook_id=webhook_id, now=now)
-    connection.change("forget_credentials", account_id=account_id, webhook_id=webhook_id)
+    forget_proof(connection, webhook, now)
     for event_type in webhook.subscribed_events:
         connection.change("unsubscribe", account_id=account_id, event_type=event_type, webhook_id=webhook_id)
 
@@ -172,6 +165,8 @@ def settle_challenge(connection: Connection, challenge: Challenge, attempt: Atte
             attempt = replace(attempt, echo=Echo.SUPERSEDED)
         (id,) = connection.ids("attempts", 1)
         connection.many("insert_attempt", [attempt_row(id, attempt)])
+        if matched:
+            accept_certificates(connection, [attempt])
     return verified
 
 
@@ -213,6 +208,7 @@ def add_attempt(connection: Connection, attempt: Attempt, event: NewEvent | None
             raise Conflict(f"event {event.id} exists already")
     (id,) = connection.ids("attempts", 1)
     connection.many("insert_attempt", [attempt_row(id, attempt)])
+    accept_certificates(connection, [attempt])
     return id
 
 

@@ -90,7 +90,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A sealed bearer key and its id."""
+    """A sealed bearer key, or a sealed certificate with its key, and its id."""
 
     id: str
     sealed: Sealed
@@ -178,11 +178,14 @@ class CredentialInfo:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """All that a request to a webhook needs now."""
+    """All that a request to a webhook needs now. The fallback: see `Claim`."""
 
     webhook: Webhook
     credential_id: str | None
     credential: Sealed | None
+    fallback_id: str | None = None
+    fallback: Sealed | None = None
+    fallback_until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +309,10 @@ class Store(Protocol):
         ...
 
     # --- webhooks -----------------------------------------------------------------------------------------------
-    async def add_webhook(self, webhook: Webhook, credential: Credential | None) -> None: ...
+    async def add_webhook(self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
+        """With its first key or certificate, in one transaction. certificate: of a webhook that presents one; the credential of the
+        same id holds it together with its key. Raises `Conflict` when the id is taken."""
+        ...
 
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
         """Raises `NotFound` for another account's or a deleted one."""

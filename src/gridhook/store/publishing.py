@@ -17,7 +17,7 @@ from gridhook.model import (
 from gridhook.store.database import Connection, Row
 from gridhook.store.leases import HELD, QUEUED, new_lease
 from gridhook.store.promises import GiveBack, Published, Reserve
-from gridhook.store.rows import limits_from, sealed_from
+from gridhook.store.rows import NO_FALLBACK, Fallback, fallback_from, limits_from, sealed_from
 from gridhook.store.writer import Operation
 
 
@@ -41,8 +41,8 @@ class Publish(Operation):
         self.taken = []
 
 
-_Subscriber: TypeAlias = tuple[str, str, int, AuthMethod, bool, LaneLimits | None, Sealed | None, str | None, Sealed | None]
-"""(id, url, url_version, auth_method, may be sent to, limits, extras, credential_id, credential)."""
+_Subscriber: TypeAlias = tuple[str, str, int, AuthMethod, bool, LaneLimits | None, Sealed | None, str | None, Sealed | None, Fallback]
+"""(id, url, url_version, auth_method, may be sent to, limits, extras, credential_id, credential, what to fall back on)."""
 
 
 def publish(connection: Connection, operations: Sequence[Publish]) -> list[Published]:
@@ -114,7 +114,7 @@ def _fan_out(
             continue
         account_id = event.account_id
         found = subscribers[(account_id, event.type)]
-        for webhook_id, url, url_version, auth_method, sendable, limits, extras, credential_id, sealed in found:
+        for webhook_id, url, url_version, auth_method, sendable, limits, extras, credential_id, sealed, fallback in found:
             delivery_id = next(next_id)
             common = (delivery_id, account_id, webhook_id, seq)
             lane = (account_id, webhook_id)
@@ -143,6 +143,7 @@ def _fan_out(
                         sealed,
                         event.payload,
                         extras,
+                        *fallback,
                     )
                 )
             else:
@@ -169,11 +170,12 @@ def _subscribers(
 ) -> list[_Subscriber]:
     """limits: of the webhooks met before in this group, so that all its events name one object for each."""
     found: list[_Subscriber] = []
-    last = None
-    for id, url, url_version, auth_method, sendable, max_in_flight, rate, extras, credential_id, sealed in connection.rows(
+    last, rows = None, 0
+    for id, url, url_version, auth_method, sendable, max_in_flight, rate, extras, credential_id, sealed, retires_at in connection.rows(
         "fan_out", account_id=account_id, event_type=event_type, now=now
     ):
-        if id != last:  # the first row of a webhook carries the credential in use
+        rows = rows + 1 if id == last else 1
+        if rows == 1:  # the first row of a webhook carries the credential in use
             found.append(
                 (
                     id,
@@ -185,8 +187,11 @@ def _subscribers(
                     sealed_from(extras),
                     credential_id,
                     sealed_from(sealed),
+                    NO_FALLBACK,
                 )
             )
+        elif rows == 2 and retires_at is not None:
+            found[-1] = (*found[-1][:-1], fallback_from(credential_id, sealed, retires_at))
         last = id
     return found
 

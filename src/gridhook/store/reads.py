@@ -9,7 +9,7 @@ from gridhook.errors import NotFound
 from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook
 from gridhook.store.database import Connection
 from gridhook.store.promises import CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
-from gridhook.store.rows import account_from, publisher_key_from, sealed_from, secret_from, webhook_from
+from gridhook.store.rows import NO_FALLBACK, account_from, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
 
 
@@ -46,10 +46,12 @@ def held(connection: Connection, account_id: str, webhook_ids: Sequence[str]) ->
 
 
 def work(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> Work:
-    # The key first: a webhook that is deleted in between is not found, rather than found without its key.
-    found = connection.rows("credential_in_use", account_id=account_id, webhook_id=webhook_id, now=now)
-    credential_id, sealed = found[0] if found else (None, None)
-    return Work(webhook(connection, account_id, webhook_id), credential_id, sealed_from(sealed))
+    rows = connection.rows("work", account_id=account_id, webhook_id=webhook_id, now=now)
+    if not rows:
+        raise NotFound(f"no webhook {webhook_id}")
+    *columns, credential_id, sealed, _ = rows[0]
+    fallback = fallback_from(*rows[1][-3:]) if len(rows) > 1 else NO_FALLBACK
+    return Work(webhook_from(tuple(columns)), credential_id, sealed_from(sealed), *fallback)
 
 
 def credentials(connection: Connection, account_id: str, webhook_id: str) -> list[CredentialInfo]:
@@ -87,6 +89,6 @@ def meta(connection: Connection, key: str) -> bytes | None:
 
 
 def sealed_key_ids(connection: Connection) -> set[str]:
-    sealed = ("sealed_secrets", "sealed_credentials", "sealed_extras")
+    sealed = ("sealed_secrets", "sealed_credentials", "sealed_extras", "sealed_authorities")
     blobs = [row[-1] for name in sealed for row in connection.rows(name)]
     return {key_id_of(Sealed(bytes(blob))) for blob in blobs}

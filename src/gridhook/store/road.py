@@ -23,7 +23,8 @@ from gridhook.model import (
 from gridhook.store.database import Connection, Row
 from gridhook.store.leases import DELIVERED, FAILED, HELD, QUEUED, new_lease
 from gridhook.store.promises import Claimed, Lane, Want
-from gridhook.store.rows import attempt_row, limits_from, result_of, sealed_from
+from gridhook.store.proof import accept_certificates
+from gridhook.store.rows import NO_FALLBACK, attempt_row, fallback_from, limits_from, result_of, sealed_from
 from gridhook.store.writer import Operation
 
 
@@ -49,6 +50,7 @@ def record(connection: Connection, operations: Sequence[Record]) -> tuple[list[l
 
     ids = connection.ids("attempts", len(settled))
     kept: list[Attempt] = []
+    presented: list[Attempt] = []
     answers: list[list[bool]] = []
     for operation in operations:
         answer: list[bool] = []
@@ -58,10 +60,14 @@ def record(connection: Connection, operations: Sequence[Record]) -> tuple[list[l
             if ours:
                 settled.discard(key)  # the same claim twice in one group is settled once
                 kept.append(one.attempt)
+                if one.claim.auth_method is AuthMethod.MTLS:
+                    presented.append(one.attempt)
             answer.append(ours)
         answers.append(answer)
     if kept:
         connection.many("insert_attempt", [attempt_row(id, attempt) for id, attempt in zip(ids, kept, strict=True)])
+    if presented:
+        accept_certificates(connection, presented)
     return answers, kept
 
 
@@ -117,9 +123,10 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         due = connection.due(want.account_id, want.webhook_id, now, want.limit)
         if not due:
             continue
-        (webhook,) = connection.rows("webhook_for_work", now=now, **lane)
+        webhook, *others = connection.rows("webhook_for_work", now=now, **lane)
         (url, url_version, url_changed_at, auth_method, deleted, sendable, max_in_flight, rate, extras) = webhook[:9]
-        (credential_id, sealed, credential_at) = webhook[9:]
+        (credential_id, sealed, credential_at) = webhook[9:12]
+        fallback_id, fallback, fallback_until = fallback_from(others[0][9], others[0][10], others[0][12]) if others else NO_FALLBACK
         credential, extras = sealed_from(sealed), sealed_from(extras)
         limits[want.webhook_id] = limits_from(max_in_flight, rate)
         for id, lease, lease_started_at, attempts, expires_at, event_id, event_type, time_at, payload in due:
@@ -169,6 +176,9 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
                         credential,
                         bytes(payload),
                         extras,
+                        fallback_id,
+                        fallback,
+                        fallback_until,
                     )
                 )
     if lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TypeAlias
 
 from gridhook.model import (
     Account,
@@ -11,6 +12,8 @@ from gridhook.model import (
     Attempt,
     AttemptKind,
     AuthMethod,
+    Authority,
+    Certificate,
     Delivery,
     DeliveryState,
     Echo,
@@ -30,6 +33,10 @@ from gridhook.model import (
 )
 from gridhook.store.database import Row
 
+Fallback: TypeAlias = tuple[str | None, Sealed | None, Instant | None]
+"""(credential id, credential, until when it may be used)."""
+
+NO_FALLBACK: Fallback = (None, None, None)
 _NO_TIMINGS = Timings()
 
 
@@ -160,6 +167,23 @@ def webhook_from(row: Row) -> Webhook:
         limits_from(max_in_flight, rate_per_second),
         sealed_from(extras),
     )
+
+
+def authority_from(row: Row) -> Authority:
+    """From the columns of `authorities`."""
+    id, certificate, fingerprint, created_at, signs_from_at, expires_at = row
+    return Authority(id, bytes(certificate), fingerprint, created_at, signs_from_at, expires_at)
+
+
+def certificate_from(row: Row) -> Certificate:
+    """From `certificate_columns`."""
+    (account_id, webhook_id, id, authority_id, serial, fingerprint, chain, *instants) = row
+    return Certificate(account_id, webhook_id, id, authority_id, serial, fingerprint, bytes(chain), *instants)
+
+
+def fallback_from(id: str | None, sealed: bytes | None, retires_at: Instant | None) -> Fallback:
+    """From the credential after the one in use; a bearer key that was replaced is none."""
+    return NO_FALLBACK if retires_at is None else (id, sealed_from(sealed), retires_at)
 
 
 def limits_from(max_in_flight: int | None, rate_per_second: float | None) -> LaneLimits | None:

@@ -16,6 +16,9 @@ from gridhook.model import (
     AccountSecret,
     Attempt,
     AttemptFilter,
+    AuthMethod,
+    Authority,
+    Certificate,
     Claim,
     Delivery,
     DeliveryFilter,
@@ -29,7 +32,7 @@ from gridhook.model import (
     Webhook,
     Window,
 )
-from gridhook.store import accounts, credentials, edits, health, history, publishing, reads, redelivery, road
+from gridhook.store import accounts, certificates, credentials, edits, health, history, publishing, reads, redelivery, road
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     ANY_ATTEMPT,
@@ -194,8 +197,8 @@ class SqlStore:
 
     # --- webhooks -----------------------------------------------------------------------------------------------
 
-    async def add_webhook(self, webhook: Webhook, credential: Credential | None) -> None:
-        await self._edited(edits.add_webhook, webhook, credential)
+    async def add_webhook(self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
+        await self._edited(edits.add_webhook, webhook, credential, certificate)
 
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
         return await self._readers.run(reads.webhook, account_id, webhook_id)
@@ -249,6 +252,48 @@ class SqlStore:
 
     async def cancel_credential(self, account_id: str, webhook_id: str, credential_id: str, *, now: Instant) -> None:
         await self._edited(credentials.cancel_credential, account_id, webhook_id, credential_id, now)
+
+    # --- certificates -------------------------------------------------------------------------------------------
+
+    async def add_authority(self, authority: Authority, key: Sealed, *, first: bool = False) -> Authority:
+        return await self._edited(certificates.add_authority, authority, key, first)
+
+    async def authorities(self) -> list[Authority]:
+        return await self._readers.run(certificates.authorities, self.clock.now())
+
+    async def authority_key(self, authority_id: str) -> Sealed:
+        return await self._readers.run(certificates.authority_key, authority_id)
+
+    async def remove_authority(self, authority_id: str, *, now: Instant) -> None:
+        await self._edited(certificates.remove_authority, authority_id, now)
+
+    async def add_certificate(self, certificate: Certificate, key: Sealed, *, now: Instant) -> list[Certificate]:
+        return await self._edited(certificates.add_certificate, certificate, key, now)
+
+    async def certificates(self, account_id: str, webhook_id: str) -> list[Certificate]:
+        return await self._readers.run(certificates.certificates, account_id, webhook_id)
+
+    async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
+        return await self._edited(certificates.cancel_certificate, account_id, webhook_id, certificate_id, now)
+
+    async def retire_certificates(self, *, now: Instant, limit: int) -> int:
+        return await self._edited(certificates.retire_certificates, now, limit)
+
+    async def expiring_certificates(self, *, before: Instant, after: tuple[Instant, str] | None = None, limit: int) -> list[Certificate]:
+        return await self._readers.run(certificates.expiring_certificates, before, after, limit)
+
+    async def switch_auth(
+        self,
+        account_id: str,
+        webhook_id: str,
+        method: AuthMethod,
+        credential: Credential,
+        certificate: Certificate | None,
+        *,
+        revision: int,
+        now: Instant,
+    ) -> Webhook:
+        return await self._edited(certificates.switch_auth, account_id, webhook_id, method, credential, certificate, revision, now)
 
     # --- the handshake ------------------------------------------------------------------------------------------
 

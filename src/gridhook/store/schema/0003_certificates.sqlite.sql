@@ -12,9 +12,12 @@ CREATE TABLE authorities (
 ) STRICT, WITHOUT ROWID;
 
 -- A credential serves one way of authentication. mtls: `sealed` holds certificate chain and key together.
-ALTER TABLE webhook_credentials ADD COLUMN kind TEXT NOT NULL DEFAULT 'bearer_token' CHECK (kind IN ('bearer_token', 'mtls'));
+ALTER TABLE webhook_credentials ADD COLUMN auth_method TEXT NOT NULL DEFAULT 'bearer_token'
+  CHECK (auth_method IN ('bearer_token', 'mtls'));
 -- From then on it is not used any more, not even to fall back on.
 ALTER TABLE webhook_credentials ADD COLUMN retires_at INTEGER;
+-- for: retire_certificates
+CREATE INDEX webhook_credentials_retiring ON webhook_credentials (retires_at) WHERE retires_at IS NOT NULL;
 
 -- What may be shown of a certificate; stays when its key is gone.
 CREATE TABLE webhook_certificates (
@@ -35,5 +38,3 @@ CREATE TABLE webhook_certificates (
 ) STRICT, WITHOUT ROWID;
 -- for: expiring_certificates
 CREATE INDEX webhook_certificates_expiry ON webhook_certificates (expires_at, id) WHERE replaced_at IS NULL;
--- for: retire_certificates
-CREATE INDEX webhook_certificates_retiring ON webhook_certificates (retires_at) WHERE retires_at IS NOT NULL;
