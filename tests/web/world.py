@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,16 +98,24 @@ class World:
         return await self.send("POST", f"/v1/accounts/{tenant.account_id}/events", raw, **named)
 
     async def signed(
-        self, method: str, path: str, body: bytes = b"", *, payload: str = "{}", tenant: Tenant | None = None, query: str = ""
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        payload: str = "{}",
+        tenant: Tenant | None = None,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """A call of the webhook API; without a body the payload travels in the query."""
+        """A call of the webhook API; without a body the payload travels in the query. headers: as of `send`."""
         tenant = tenant or self.ours
         signature = sign(tenant.secret, body or payload.encode())
         arguments = [query] if query else []
         if not body:
             arguments.append(f"sig_payload={quote_plus(payload)}")
         target = f"{path}?{'&'.join(arguments)}" if arguments else path
-        return await self.send(method, target, body or None, X_ACCT_ID=tenant.account_id, X_PAYLOAD_SIG=signature)
+        return await self.send(method, target, body or None, X_ACCT_ID=tenant.account_id, X_PAYLOAD_SIG=signature, **(headers or {}))
 
     async def create(self, url: str, *, name: str = "Prod", tenant: Tenant | None = None) -> dict[str, Any]:
         body = json.dumps({"name": name, "url": url, "subscribed_events": ["ag.account_balance.low"]}).encode()
