@@ -61,6 +61,17 @@ def read_instant(text: str | None, name: str) -> Instant | None:
         raise Invalid(name, str(error)) from None
 
 
+def read_text(value: str | None, name: str) -> str | None:
+    """A text to compare with: short and printable. What is not matches nothing, and a database may refuse to be asked for it."""
+    if value is None:
+        return None
+    if len(value) > _MOST_CHARACTERS:
+        raise Invalid(name, f"has {len(value)} characters; at most {_MOST_CHARACTERS} are allowed")
+    if not value.isprintable():
+        raise Invalid(name, "must not contain control or other unprintable characters")
+    return value
+
+
 def read_type(text: str | None, name: str = "type") -> str | None:
     """A name of the catalogue. Raises `Invalid` with the likely meant one."""
     return None if text is None else catalogue.event_type(text, field=name).type
@@ -79,14 +90,7 @@ class Query:
             self._values.setdefault(name, value)
 
     def text(self, name: str) -> str | None:
-        value = self._values.get(name)
-        if value is None:
-            return None
-        if len(value) > _MOST_CHARACTERS:
-            raise Invalid(name, f"has {len(value)} characters; at most {_MOST_CHARACTERS} are allowed")
-        if not value.isprintable():
-            raise Invalid(name, "must not contain control or other unprintable characters")
-        return value
+        return read_text(self._values.get(name), name)
 
     def word(self, name: str, words: type[W]) -> W | None:
         value = self.text(name)

@@ -12,7 +12,7 @@ from gridhook.web.console.log import NO_DELIVERY
 from gridhook.web.cursors import LIMIT, MOST
 from gridhook.web.operations import Access, Answer, Body, Parameter, operation
 from gridhook.web.problems import Reply, reply
-from gridhook.web.reading import Query, read_body, read_instant, read_type
+from gridhook.web.reading import Query, read_body, read_instant, read_text, read_type
 from gridhook.web.routes import Route
 from gridhook.web.shapes import deliveries
 from gridhook.web.shapes import recoveries as shapes
@@ -76,7 +76,7 @@ class Recovering(Section):
         filter = DeliveryFilter(
             states=tuple(dict.fromkeys(wanted.states or ())),
             event_type=read_type(wanted.type),
-            result=wanted.result,
+            result=read_text(wanted.result, "result"),
             since=read_instant(wanted.since, "since"),
             until=read_instant(wanted.until, "until"),
         )
