@@ -176,8 +176,8 @@ async def test_counters_agree_with_the_log_after_any_history(hooked: SqlStore, o
                 attempt = replace(finished(one, outcome).attempt, started_at=now)
                 done.append(finished(one, outcome, None if succeeded(attempt) else RetryAt(now)))
         settled = await store.record(done)
-        for one in sorted((one.attempt for one, kept in zip(done, settled, strict=True) if kept), key=ended_at):
-            model[one.webhook_id] = told(model[one.webhook_id], one)
+        for attempt in sorted((one.attempt for one, kept in zip(done, settled, strict=True) if kept), key=ended_at):
+            model[attempt.webhook_id] = told(model[attempt.webhook_id], attempt)
     for id in model:
         counted = [one for one in await log(hooked, id) if not isinstance(one.outcome, Unreachable) or one.outcome.reason not in OURS]
         first_minute = now - now % MINUTE - 59 * MINUTE, now - now % MINUTE - 1439 * MINUTE
