@@ -108,6 +108,7 @@ async def test_a_delivery_is_seen_in_the_log_with_what_the_receiver_said(served:
 
         kept = await asyncio.to_thread(served.shell.lines, "attempts", "--account", account, "--webhook", webhook.id)
         shown = await asyncio.to_thread(served.shell.ok, "attempts", "--account", account, "--remedy")
+        in_full = await asyncio.to_thread(served.shell.ok, "attempts", "show", str(kept[1]["attempt"]), "--account", account)
         listed = await asyncio.to_thread(served.shell.lines, "webhooks", "list", "--account", account)
         waiting = await asyncio.to_thread(served.shell.json, "webhooks", "show", webhook.id, "--account", account)
         await asyncio.to_thread(served.shell.ok, "webhooks", "delete", webhook.id, "--account", account, "--yes")
@@ -119,7 +120,8 @@ async def test_a_delivery_is_seen_in_the_log_with_what_the_receiver_said(served:
     assert kept[1]["response_body"] == evil
     assert kept[1]["url"] == receiver.url
     assert "Look for the error in the receiver's log" in shown
-    assert "\x1b" not in shown
+    assert "\x1b" not in shown + in_full
+    assert "\\x1b[2J\\u202eowned" in in_full
     assert [(row["webhook"], row["status"]) for row in listed] == [(webhook.id, "verified")]
     assert (waiting["queued"], waiting["held"]) == (1, 0)
     assert (gone.returncode, gone.stderr.startswith("error: ")) == (1, True)

@@ -62,7 +62,9 @@ def test_a_paused_webhook_holds_its_deliveries_and_sends_them_when_resumed(tenan
         (row,) = tenant.shell.lines("webhooks", "list")
         assert row["held"] == 1
         assert f"1, the oldest until {row['held_until']}" in tenant.shell.ok("webhooks", "show", made["webhook"])
-        assert "paused" not in tenant.shell.ok("webhooks", "resume", made["webhook"])
+        # Without PUBLISHER_URL, by the same setting that told the server where to listen.
+        listen = {"PUBLISHER_URL": "", "GRIDHOOK_LISTEN": tenant.url.removeprefix("http://")}
+        assert "paused" not in tenant.shell.ok("webhooks", "resume", made["webhook"], **listen)
         assert "held-1" in receiver.said("delivery")
 
 
@@ -159,6 +161,6 @@ def test_a_server_of_another_database_is_told_from_a_wrong_key(shell: Shell, ser
 
 def test_another_accounts_webhook_is_not_there(tenant: Served, served: Served):
     made = tenant.webhook(f"http://127.0.0.1:{free_port()}/hook")
-    for command in ("show", "pause", "undelivered", "recoveries"):
+    for command in ("show", "pause"):
         done = served.shell.run("webhooks", command, made["webhook"])
         assert (done.returncode, done.stdout) == (1, "")

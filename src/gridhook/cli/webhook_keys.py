@@ -81,7 +81,7 @@ def unsign(webhook_id: str, yes: bool, account: str, server: str | None, as_json
     gridhook webhooks unsign wh_... --account acc_...
     """
     if not yes:
-        click.confirm(f"Send {safe(webhook_id)} deliveries without a signature, and forget its signing keys?", abort=True)
+        click.confirm(f"Send {safe(webhook_id)} deliveries without a signature, and forget its signing keys?", abort=True, err=True)
     Api.open(account, server).delete(under(webhook_id, "signing-key"))
     click.echo(
         json_line({"webhook": webhook_id, "signing": False}) if as_json else f"{safe(webhook_id)}: deliveries are not signed any more"
