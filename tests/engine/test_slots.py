@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gridhook.engine.pace import BURST_SECONDS, Sign
-from gridhook.engine.slots import CLAIM_SECONDS, DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR, Slots
+from gridhook.engine.slots import CLAIM_SECONDS, DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR, QUIET_SECONDS, Slots
 from gridhook.model import LaneLimits
 
 LOOK = 1.25 * CLAIM_SECONDS  # the dispatcher comes by this often
@@ -36,7 +36,9 @@ class Lane:
 
     def __post_init__(self) -> None:
         self.slots = Slots(total=1000, account=1000, webhook=64, ramp_per_second=10, monotonic=self.time)
+        assert self.claim() == 1  # the first claim learns the customer's limits, of which there are none here
         self.slots.allow(self.id, None)
+        self.end(Sign.SLOWLY)
 
     def claim(self) -> int:
         self.time.now += LOOK
@@ -133,11 +135,10 @@ def test_a_lane_that_this_process_knows_nothing_of_gets_one_place_until_it_does(
 
 def test_a_thousand_dead_endpoints_leave_half_of_the_process_to_those_that_answer():
     slots = Slots(total=100, account=1000, webhook=64)
-    assert slots.reserve("good", "alive", None)
+    assert slots.take_many("good", "alive") == 1
+    slots.allow("alive", None)
     slots.finish("good", "alive", Sign.RECEIVED)
-    for n in range(1000):
-        slots.allow(f"dead {n}", None)
-    taken = sum(slots.take_many(f"account {n}", f"dead {n}") for n in range(1000))
+    taken = sum(slots.reserve(f"account {n % 1000}", f"dead {n % 1000}", None) for n in range(5000))
     assert taken == 50
     assert slots.take_many("good", "alive") == FIRST_LIMIT + 1
 
@@ -243,6 +244,29 @@ def test_a_ramp_ends_with_what_had_waited_for_it():
     lane.slots.left("w", waiting=False)
     assert lane.slots.reserve("a", "w", None)
     assert lane.slots.state("w").rate_per_second is None
+
+
+def test_a_backlog_that_was_released_by_another_process_ramps_up_too():
+    lane = Lane()
+    lane.end(Sign.RECEIVED, lane.claim())
+    lane.time.now += QUIET_SECONDS
+    assert lane.claim() == 1, "what was known of it may be out of date"
+    lane.slots.allow("w", None)
+    lane.slots.left("w", waiting=True, long=True)
+    assert lane.slots.state("w").is_ramping
+
+
+def test_a_lane_that_is_busy_is_not_slowed_down_however_long_its_backlog_has_waited():
+    lane = Lane()
+    for _ in range(3):
+        lane.end(Sign.RECEIVED, lane.claim())
+        lane.slots.left("w", waiting=True, long=True)
+        lane.slots.allow("w", None)
+    lane.slots.left("w", waiting=False)
+    for _ in range(1000):
+        lane.end(Sign.RECEIVED, lane.claim())
+        lane.slots.left("w", waiting=True, long=True)
+    assert not lane.slots.state("w").is_ramping
 
 
 def test_a_ramp_that_nobody_asks_for_anything_is_forgotten():

@@ -23,6 +23,7 @@ LANES_PER_CLAIM = 64  # lanes asked about in one transaction
 LANES_PER_ROUND = 500  # waiting lanes that are asked whether they have a free slot, between two naps
 LANES_PER_LOOK = 1000  # lanes read per look at the database
 HELD_BY_OTHERS_MS = 50
+LONG_MS = 60_000  # first attempts at events of this age were held back: by a pause, a missing proof, or our own absence
 UNRECORDED_LIMIT = 4096  # finished attempts that may wait for the disk before nothing more is sent
 
 LaneKey = tuple[str, str]  # (account_id, webhook_id)
@@ -202,8 +203,9 @@ class Dispatcher:
         for webhook_id in served | claimed.limits.keys():
             self._slots.allow(webhook_id, claimed.limits.get(webhook_id))
         waiting = {left.webhook_id for left in claimed.lanes if left.due_at <= now}
+        long = {claim.webhook_id for claim in claimed.claims if claim.number == 1 and claim.time_at <= now - LONG_MS}
         for want in wants:
-            self._slots.left(want.webhook_id, waiting=want.webhook_id in waiting)
+            self._slots.left(want.webhook_id, waiting=want.webhook_id in waiting, long=want.webhook_id in long)
 
     def _return_unused(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         used: dict[str, int] = {}

@@ -17,6 +17,7 @@ FAILING_AFTER = 8  # failed attempts in an unbroken row that make a lane a faili
 DOUBT = 8  # answers in a row after which a lane that was silent once is trusted again
 SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
 CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
+QUIET_SECONDS = 10.0  # without a claim: what this process knew of a lane may be out of date
 REMEMBERED_LANES = 50_000
 RAMP_PER_SECOND = 20.0
 
@@ -49,6 +50,7 @@ class _Lane:
     known: bool = False  # `limits` is what the customer set
     in_flight: int = 0
     asked_at: float = float("-inf")  # when slots were last taken for a claim, monotonic
+    was_quiet: bool = False  # the last claim was the first after a while
     doubt: int = 1  # answers until it is no suspect any more
     suspect: int = 0  # of those in flight, taken while it was one
     since_halved: int = 0  # results since the limit was last halved for an answer
@@ -124,7 +126,10 @@ class Slots:
         with self._lock:
             lane = self._lanes.get(webhook_id) or self._new_lane(webhook_id)
             now = self._now()
-            if now - lane.asked_at < CLAIM_SECONDS:
+            quiet = now - lane.asked_at >= QUIET_SECONDS and not lane.in_flight
+            if quiet:
+                lane.known = False
+            elif now - lane.asked_at < CLAIM_SECONDS:
                 if lane.bucket is not None or lane.ramp is not None:
                     return 0
                 if lane.limit - lane.in_flight < max(1, lane.limit // 2):
@@ -133,6 +138,7 @@ class Slots:
             taken = self._take(account_id, lane, self.webhook if lane.known else 1 - lane.in_flight)
             if taken:
                 lane.asked_at = now
+                lane.was_quiet = quiet
             return taken
 
     def _take(self, account_id: str, lane: _Lane, wanted: int) -> int:
@@ -296,8 +302,12 @@ class Slots:
         lane.ramp = None
         self._ramping.discard(webhook_id)
 
-    def left(self, webhook_id: str, *, waiting: bool) -> None:
-        """After a claim: whether rows of this lane are due that it did not get. A ramp ends with what had waited for it."""
+    def left(self, webhook_id: str, *, waiting: bool, long: bool = False) -> None:
+        """After a claim: whether rows of this lane are due that it did not get, and whether those it got had waited for long.
+
+        A ramp ends with what had waited for it. And one begins where a claim after a quiet time finds a backlog that has waited for
+        long: the webhook came back by way of another process, or this one was away.
+        """
         with self._lock:
             lane = self._lanes.get(webhook_id)
             if lane is None:
@@ -305,6 +315,8 @@ class Slots:
             lane.backlog = waiting and lane.bucket is not None
             if not waiting and lane.ramp is not None:
                 self._end_ramp(webhook_id, lane)
+            elif waiting and long and lane.was_quiet and lane.ramp is None and not lane.is_failing:
+                self._start_ramp(webhook_id, lane)
 
     def limit(self, webhook_id: str) -> int:
         """Requests of this lane that may be in flight now."""
