@@ -82,15 +82,23 @@ class Reason(StrEnum):
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECT_FAILED = "connect_failed"  # no route, network unreachable
-    TLS_CERTIFICATE = "tls_certificate"  # expired, unknown issuer, wrong name
+    TLS_CERTIFICATE_EXPIRED = "tls_certificate_expired"  # the receiver's, as in the next five
+    TLS_CERTIFICATE_NOT_YET_VALID = "tls_certificate_not_yet_valid"
+    TLS_CERTIFICATE_SELF_SIGNED = "tls_certificate_self_signed"
+    TLS_CERTIFICATE_WRONG_NAME = "tls_certificate_wrong_name"
+    TLS_CERTIFICATE_UNKNOWN_CA = "tls_certificate_unknown_ca"  # or its intermediate certificate is missing
+    TLS_CERTIFICATE = "tls_certificate"  # something else is wrong with it
     TLS_PROTOCOL = "tls_protocol"  # no common version, or not TLS at all
     TLS_ALERT = "tls_alert"  # the receiver refused the handshake
     TLS_TIMEOUT = "tls_timeout"
+    CLIENT_CERTIFICATE_REFUSED = "client_certificate_refused"  # ours, by the receiver's TLS layer
+    RESET_AFTER_CLIENT_CERTIFICATE = "reset_after_client_certificate"  # it was asked for, then the connection ended without a word
     TIMEOUT = "timeout"  # connected, but no complete answer in time: it may have been processed
     RESET = "reset"  # the connection ended before a complete header section
     PROTOCOL_ERROR = "protocol_error"  # the answer is not HTTP/1.1
     HEADERS_TOO_LARGE = "headers_too_large"
-    CREDENTIAL_UNAVAILABLE = "credential_unavailable"  # our own key could not be decrypted: nothing was sent
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"  # our own key or certificate is missing or could not be decrypted: nothing was sent
+    CREDENTIAL_EXPIRED = "credential_expired"  # our own certificate's time is over: nothing was sent
     WORKER_LOST = "worker_lost"  # our process died during the request: outcome unknown
     INTERRUPTED = "interrupted"  # our process was told to stop during the request
     NOT_SENT = "not_sent"  # nothing had to be sent: the host is trusted without a handshake
@@ -211,6 +219,7 @@ class Certificate(Value, frozen=True):
     accepted_at: Instant | None = None  # when the receiver first took a request with it
     replaced_at: Instant | None = None
     retires_at: Instant | None = None
+    noticed_days: int | None = None  # of the last notice that it will expire
 
 
 class NewEvent(Value, frozen=True):
@@ -338,6 +347,7 @@ class Attempt(Value, frozen=True):
     id: int = 0  # given by the store
     origin: Origin = Origin.EVENT  # of the delivery; read from it, not stored with the attempt
     bodies_dropped: bool = False  # the answer's headers and body were dropped by retention
+    note: str | None = None  # what there is to say beside the outcome; ours, safe to show
 
 
 class Finished(Value, frozen=True):

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from gridhook.config import Settings
 from gridhook.model import Answered, Outcome, Phase, Reason, Unreachable
@@ -104,17 +105,18 @@ async def test_only_http_1_1_is_offered(send: Send, authority: Authority) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wrong", "code", "said"),
+    ("wrong", "reason", "code", "said"),
     [
-        pytest.param("expired", 10, "expired", id="expired"),
-        pytest.param("early", 9, "not valid yet", id="not yet valid"),
-        pytest.param("self-signed", 18, "self-signed", id="self-signed"),
-        pytest.param("stranger", 20, "issuer is not known", id="unknown CA"),
-        pytest.param("name", 62, "another name than 127.0.0.1", id="wrong name"),
+        pytest.param("expired", Reason.TLS_CERTIFICATE_EXPIRED, 10, "expired", id="expired"),
+        pytest.param("early", Reason.TLS_CERTIFICATE_NOT_YET_VALID, 9, "not valid yet", id="not yet valid"),
+        pytest.param("self-signed", Reason.TLS_CERTIFICATE_SELF_SIGNED, 18, "self-signed", id="self-signed"),
+        pytest.param("stranger", Reason.TLS_CERTIFICATE_UNKNOWN_CA, 20, "issuer is not known", id="unknown CA"),
+        pytest.param("name", Reason.TLS_CERTIFICATE_WRONG_NAME, 62, "another name than 127.0.0.1", id="wrong name"),
+        pytest.param("client's", Reason.TLS_CERTIFICATE, 26, "not meant for servers", id="not meant for servers"),
     ],
 )
 async def test_a_certificate_that_proves_nothing_gets_no_request(
-    send: Send, authority: Authority, tmp_path: Path, wrong: str, code: int, said: str
+    send: Send, authority: Authority, tmp_path: Path, wrong: str, reason: Reason, code: int, said: str
 ) -> None:
     match wrong:
         case "expired":
@@ -125,15 +127,21 @@ async def test_a_certificate_that_proves_nothing_gets_no_request(
             leaf = authority.leaf("127.0.0.1", self_signed=True)
         case "stranger":
             leaf = Authority(tmp_path, "Stranger").leaf("127.0.0.1")
+        case "client's":
+            leaf = authority.leaf("127.0.0.1", for_client=True)
         case _:
             leaf = authority.leaf("other.example.com", "127.0.0.2")
     with hostile(keeps_alive(), tls=leaf.server()) as server:
         async with asyncio.timeout(GENEROUS):
             outcome = await send(server.url())
     assert isinstance(outcome, Unreachable)
-    assert (outcome.reason, outcome.phase) == (Reason.TLS_CERTIFICATE, Phase.TLS)
+    assert (outcome.reason, outcome.phase) == (reason, Phase.TLS)
     assert said in outcome.detail
     assert f"(code {code})" in outcome.detail
+    bad = x509.load_pem_x509_certificate(leaf.certificate)
+    assert f"subject {bad.subject.rfc4514_string()}, issuer {bad.issuer.rfc4514_string()}" in outcome.detail
+    start, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (bad.not_valid_before_utc, bad.not_valid_after_utc))
+    assert f"valid from {start}, until {end}" in outcome.detail
     assert server.requests == []
 
 
@@ -181,7 +189,7 @@ async def test_a_handshake_that_is_refused_names_the_alert(send: Send) -> None:
     outcome = await outcome_of(send, sends_raw(alert), None)
     assert isinstance(outcome, Unreachable)
     assert (outcome.reason, outcome.phase) == (Reason.TLS_ALERT, Phase.TLS)
-    assert "handshake failure" in outcome.detail
+    assert "handshake_failure" in outcome.detail
 
 
 async def test_a_connection_closed_during_the_handshake_is_a_reset(send: Send) -> None:
@@ -204,7 +212,7 @@ async def test_a_client_certificate_that_is_missing_is_an_alert_not_a_reset(
     outcome = await outcome_of(send, keeps_alive(), context)
     assert isinstance(outcome, Unreachable)
     assert outcome.reason is Reason.TLS_ALERT
-    assert "alert" in outcome.detail
+    assert "client certificate" in outcome.detail
 
 
 async def test_two_identities_never_share_a_connection(send: Send, authority: Authority) -> None:
@@ -242,7 +250,7 @@ async def test_a_connection_proven_for_one_name_never_serves_another(named: Send
     assert isinstance(proven, Answered)
     assert isinstance(again, Answered)
     assert isinstance(other, Unreachable)
-    assert other.reason is Reason.TLS_CERTIFICATE
+    assert other.reason is Reason.TLS_CERTIFICATE_WRONG_NAME
     assert "another name than b.example.com" in other.detail
     assert len(server.requests) == 2
     assert server.connections == 2

@@ -7,9 +7,10 @@ from types import MappingProxyType
 
 from gridhook.model import Answered, Attempt, AttemptKind, Echo, Reason, Unreachable
 from gridhook.rules.header_fields import first, printable
+from gridhook.rules.refusals import is_certificate_refusal
 
 LOCATION_SHOWN = 200  # bytes of a redirect's target
-DETAIL_SHOWN = 300
+DETAIL_SHOWN = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,26 @@ REASONS = MappingProxyType(
             "There is no way to the receiver's address",
             "Check that the address in DNS is the right one and reachable from the internet.",
         ),
+        Reason.TLS_CERTIFICATE_EXPIRED: Diagnosis(
+            "The receiver's certificate has expired; nothing was sent",
+            "Renew it on the receiver and reload the server; check that what renews it by itself still runs.",
+        ),
+        Reason.TLS_CERTIFICATE_NOT_YET_VALID: Diagnosis(
+            "The receiver's certificate is not valid yet; nothing was sent",
+            "Install the one that is valid now, or check the clock of the machine that issued it.",
+        ),
+        Reason.TLS_CERTIFICATE_SELF_SIGNED: Diagnosis(
+            "The receiver's certificate is self-signed, so it proves nothing; nothing was sent",
+            "Install one for this host name from a public CA: there is no switch to skip the check.",
+        ),
+        Reason.TLS_CERTIFICATE_WRONG_NAME: Diagnosis(
+            "The receiver's certificate is for another host name; nothing was sent",
+            "Install one for the host name of the URL, or correct the URL; with several sites on one address, look at SNI.",
+        ),
+        Reason.TLS_CERTIFICATE_UNKNOWN_CA: Diagnosis(
+            "The receiver's certificate leads to no CA that we know; nothing was sent",
+            "Let the server send the intermediate certificates with its own (the 'full chain' file), and use a public CA.",
+        ),
         Reason.TLS_CERTIFICATE: Diagnosis(
             "The receiver's certificate is not valid for this URL; nothing was sent",
             "Install a certificate for this host name that is in date and issued by a public CA, with its intermediate certificates.",
@@ -63,9 +84,19 @@ REASONS = MappingProxyType(
             "Enable TLS 1.2 or 1.3 on the receiver, or register the http:// URL if the port is plain HTTP.",
         ),
         Reason.TLS_ALERT: Diagnosis(
-            "The receiver refused the TLS handshake",
-            "Look at the receiver's TLS log. If it asks for a client certificate, check that it trusts ours; "
-            "bearer-token webhooks present none.",
+            "The receiver refused the TLS connection",
+            "Look at the receiver's TLS log. If it demands a client certificate: bearer-token webhooks present none; "
+            "switch the webhook to mtls, or make the certificate optional.",
+        ),
+        Reason.CLIENT_CERTIFICATE_REFUSED: Diagnosis(
+            "The receiver's TLS layer refused our client certificate",
+            "Let the receiver trust the CA bundle of /v1/ca.pem, and this webhook's present certificate if it pins one; check its clock.",
+        ),
+        Reason.RESET_AFTER_CLIENT_CERTIFICATE: Diagnosis(
+            "The receiver asked for our client certificate, then closed the connection without an answer: "
+            "it refused the certificate without saying so, or failed",
+            "If it never took this certificate (Node.js refuses in this way): let it trust the CA bundle of /v1/ca.pem, and this webhook's "
+            "certificate if it pins one. If it did, look for a crash or a restart in its log; de-duplicate on the event's id.",
         ),
         Reason.TLS_TIMEOUT: Diagnosis(
             "The receiver accepted the connection, but did not finish the TLS handshake in time",
@@ -88,8 +119,13 @@ REASONS = MappingProxyType(
             "Send fewer or shorter headers: the status line is all that a delivery needs.",
         ),
         Reason.CREDENTIAL_UNAVAILABLE: Diagnosis(
-            "Our copy of this webhook's key could not be decrypted; nothing was sent",
-            "This is on the sender's side: its operator must restore the master key that the webhook's key was sealed under.",
+            "Our copy of this webhook's key or certificate is missing or could not be decrypted; nothing was sent",
+            "This is on the sender's side: its operator must restore the master key that it was sealed under. "
+            "Until then, a new key or certificate for the webhook helps too.",
+        ),
+        Reason.CREDENTIAL_EXPIRED: Diagnosis(
+            "This webhook's client certificate has expired; nothing was sent",
+            "Issue the next one (POST .../certificates); requests go out again as soon as it is there.",
         ),
         Reason.WORKER_LOST: Diagnosis(
             "Our process died during this attempt; whether the request arrived is not known",
@@ -157,6 +193,11 @@ STATUSES = MappingProxyType(
     }
 )
 
+_CERTIFICATE_REFUSED = (
+    "Let ssl_client_certificate hold the CA bundle of /v1/ca.pem, and pin this webhook's present certificate if you pin one. "
+    "A bearer-token webhook presents none: switch it to mtls, or set ssl_verify_client optional."
+)
+
 _HANDSHAKE_STATUSES = MappingProxyType(
     {
         401: "The handshake carries no Authorization: answer X-AccessGrid-Webhook-Challenge before checking the key.",
@@ -196,6 +237,8 @@ def _of_handshake(attempt: Attempt) -> Diagnosis:
     summary = f"The receiver answered {outcome.status}; {words.summary}"
     if outcome.status // 100 == 3:
         return Diagnosis(summary, _redirect(outcome))
+    if is_certificate_refusal(outcome):
+        return Diagnosis(f"{summary}: the receiver's TLS layer (nginx's) refused our client certificate, or got none", _CERTIFICATE_REFUSED)
     return Diagnosis(summary, _HANDSHAKE_STATUSES.get(outcome.status, words.remedy))
 
 
@@ -225,6 +268,8 @@ def _of_answer(outcome: Answered) -> Diagnosis:
         )
     if status // 100 == 3:
         return Diagnosis(f"{said}; redirects are not followed", _redirect(outcome))
+    if is_certificate_refusal(outcome):
+        return Diagnosis(f"{said}: its TLS layer (nginx's) refused our client certificate, or got none", _CERTIFICATE_REFUSED)
     if status in (429, 503):
         wait = first(outcome.headers, "Retry-After")
         if wait:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
 import pycurl
 
 from gridhook.model import Phase, Reason
+from gridhook.transport import tls
 from gridhook.transport.wire import Limits
 
 # Codes of our own beside libcurl's (which are positive).
@@ -27,48 +27,8 @@ BODY_CAP = "body_cap"
 FLOOD = "flood"
 BROKEN_OFF = "broken_off"
 
+_ENDED = (pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE)
 _TOO_LARGE = 100  # CURLE_TOO_LARGE, since 8.6; pycurl has no name for it
-
-# OpenSSL's X509_V_ERR_* numbers (x509_vfy.h).
-_CERTIFICATE = {
-    9: "the certificate is not valid yet",
-    10: "the certificate has expired",
-    18: "the certificate is self-signed",
-    19: "the certificate chain ends in a self-signed certificate that is not trusted",
-    20: "the certificate's issuer is not known; is the intermediate certificate missing?",
-    21: "the certificate's issuer is not known; is the intermediate certificate missing?",
-    23: "the certificate has been revoked",
-    26: "the certificate is not meant for servers",
-    62: "the certificate is for another name",
-    63: "the certificate is for another address",
-    66: "the certificate's key is too short",
-    68: "the certificate's signature algorithm is too weak",
-}
-
-# An alert that says: no common version. All others say: we refuse you.
-_VERSION_WORDS = (
-    "protocol version",
-    "wrong version number",
-    "unsupported protocol",
-    "http request",
-    "packet length too long",
-    "record layer failure",
-    "bad record type",
-    "invalid record",
-    "unexpected message",
-    "tlsv1 alert protocol",
-    "no protocols available",
-    "bad hello",
-    "no application protocol",
-    "wrong ssl version",
-    "legacy sigalg",
-    "dh key too small",
-    "bad extension",
-    "length mismatch",
-    "decode error",
-    "inappropriate fallback",
-)
-_ALERT = re.compile(r"(?:ssl/tls|sslv3|tlsv1|tlsv13|tls) alert ([a-z ]+)")
 
 
 def of_ours(fault: str, limits: Limits) -> tuple[Reason, str]:
@@ -86,8 +46,13 @@ def of_ours(fault: str, limits: Limits) -> tuple[Reason, str]:
     return Reason.PROTOCOL_ERROR, "the status line is not HTTP/1.1"
 
 
-def of_libcurl(code: int, text: str, phase: Phase, *, host: str, os_errno: int, verify: int) -> tuple[Reason, str]:
-    """Reason and detail of a request without an answer. text: libcurl's; read for its meaning, never passed on."""
+def of_libcurl(
+    code: int, text: str, phase: Phase, *, host: str, os_errno: int, verify: int, heard: tls.Heard, unsent: bool
+) -> tuple[Reason, str]:
+    """Reason and detail of a request without an answer. text: libcurl's; read for its meaning, never passed on.
+
+    heard: of the handshake, if this request brought one about. unsent: not a byte of the request was written.
+    """
     low = text.lower()
     if code == DEADLINE or code == pycurl.E_OPERATION_TIMEDOUT:
         return _timed_out(phase)
@@ -96,14 +61,22 @@ def of_libcurl(code: int, text: str, phase: Phase, *, host: str, os_errno: int, 
     if code == pycurl.E_COULDNT_CONNECT or (phase is Phase.CONNECT and code in (pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR)):
         return _unconnected(os_errno)
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
-        return Reason.TLS_CERTIFICATE, _certificate(low, verify, host)
+        return tls.of_certificate(low, verify, host, heard)
     if code == pycurl.E_SSL_CERTPROBLEM:
         return Reason.CREDENTIAL_UNAVAILABLE, "our client certificate and its key could not be used; nothing was sent"
-    if code == pycurl.E_SSL_CONNECT_ERROR or "openssl ssl_" in low or " alert " in low:
-        return _tls(low, phase)
+    refused = tls.of_alert(heard, phase)
+    if refused is not None:
+        return refused
+    if code == pycurl.E_SSL_CONNECT_ERROR or "openssl ssl_" in low:
+        failed = tls.of_handshake(low, phase)
+        if failed is not None:
+            return failed
+        if phase is Phase.TLS:
+            return tls.of_silence(heard, unsent) or (Reason.RESET, _ended(phase))
     # libcurl calls it complete (0) when a connection closes in the middle of the header section.
-    if code in (pycurl.E_OK, pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE):
-        return Reason.RESET, _ended(phase)
+    if code in (pycurl.E_OK, pycurl.E_SSL_CONNECT_ERROR, *_ENDED):
+        silent = tls.of_silence(heard, unsent) if code in _ENDED else None
+        return silent or (Reason.RESET, _ended(phase))
     if code == _TOO_LARGE or (code == pycurl.E_OUT_OF_MEMORY and phase is Phase.HEADERS) or "too large" in low or "too long" in low:
         return Reason.HEADERS_TOO_LARGE, "a line of the header section is too long"
     if code == pycurl.E_UNSUPPORTED_PROTOCOL:
@@ -157,31 +130,6 @@ def _unconnected(os_errno: int) -> tuple[Reason, str]:
     if os_errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
         return Reason.INTERNAL, "our process has no descriptor or memory left for a connection"
     return Reason.CONNECT_FAILED, f"no TCP connection: {os.strerror(os_errno).lower()}" if os_errno else "no TCP connection"
-
-
-def _certificate(low: str, verify: int, host: str) -> str:
-    if "name" in low and "match" in low:
-        return f"the certificate is for another name than {host} (code 62)"
-    said = _CERTIFICATE.get(verify)
-    return f"{said} (code {verify})" if said else f"the certificate could not be verified (code {verify})"
-
-
-def _tls(low: str, phase: Phase) -> tuple[Reason, str]:
-    words = low.replace("::", ":")
-    if "unexpected eof" in words or "ssl_error_syscall" in words or "connection reset" in words or "broken pipe" in words:
-        return Reason.RESET, "the connection ended during the TLS handshake" if phase is Phase.TLS else _ended(phase)
-    if any(word in words for word in _VERSION_WORDS):
-        if "alert" in words:
-            return Reason.TLS_PROTOCOL, "the receiver has no TLS version in common with us (1.2 and 1.3 are offered)"
-        if "wrong version" in words or "http request" in words or "packet length" in words:
-            return Reason.TLS_PROTOCOL, "the receiver does not speak TLS 1.2 or 1.3 on this port"
-        return Reason.TLS_PROTOCOL, "the receiver does not speak TLS 1.2 or 1.3 correctly"
-    alert = _ALERT.search(words)
-    if alert is not None:
-        return Reason.TLS_ALERT, f"the receiver refused the TLS connection with the alert: {alert[1].strip()[:60]}"
-    if phase is Phase.TLS:
-        return Reason.TLS_PROTOCOL, "the TLS handshake failed"
-    return Reason.RESET, _ended(phase)
 
 
 def _ended(phase: Phase) -> str:

@@ -21,6 +21,7 @@ from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachabl
 from gridhook.transport import faults
 from gridhook.transport.floods import LONG_TURN, LOOK_SECONDS, is_flood
 from gridhook.transport.kernel import peer_spoke_last, unread_bytes
+from gridhook.transport.sessions import Sessions
 from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 
 Ended = tuple[Job, Outcome]
@@ -71,6 +72,7 @@ class SendLoop:
         self._parked: set[int] = set()  # of these, those of no request: kept-alive connections
         self._spoke: set[int] = set()  # watched descriptors on which bytes came
         self._serving = Serving()
+        self._sessions = Sessions()
 
     def start(self) -> None:
         """Begin to serve, on the running event loop."""
@@ -266,7 +268,16 @@ class SendLoop:
             transfer.curl.close()
             self._made -= 1
         self._made += 1
-        return Transfer(self._ca_file, self._idle_seconds, self._life_seconds, self._permits, self._versions, self._serving, self._expect)
+        return Transfer(
+            self._ca_file,
+            self._idle_seconds,
+            self._life_seconds,
+            self._permits,
+            self._versions,
+            self._serving,
+            self._sessions,
+            self._expect,
+        )
 
     def _expect(self, deadline: float) -> None:
         self._sweep_at = min(self._sweep_at, deadline)
@@ -315,7 +326,7 @@ class SendLoop:
                 del self._versions[next(iter(self._versions))]
         outcome = transfer.outcome(code, text, now)
         transfer.release()
-        key = transfer.url if transfer.identity is None else f"{transfer.identity} {transfer.url}"
+        key = transfer.url if transfer.identity is None else f"{transfer.identity.id} {transfer.url}"
         self._free.setdefault(key, []).append(transfer)
         self._ended.append((job, outcome))
 

@@ -89,6 +89,10 @@ class Sender:
         if self._closed or self._sends.is_dead:
             loop.call_soon(self._settle, job, self._not_running(job))
             return
+        if outgoing.identity is not None and outgoing.target.scheme != "https":
+            detail = "a client certificate can be presented over https only; nothing was sent"
+            loop.call_soon(self._settle, job, unsent(job, Reason.URL_REFUSED, detail, job.submitted))
+            return
         try:
             vetted = self._guard.vet_now(outgoing.target)
         except Exception as error:

@@ -12,12 +12,16 @@ import pycurl
 from gridhook.model import Answered, Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.rules.addresses import Target
 from gridhook.transport import faults
-from gridhook.transport.wire import Address, Done, Outgoing
+from gridhook.transport.sessions import Sessions
+from gridhook.transport.tls import Heard
+from gridhook.transport.wire import Address, Done, Identity, Outgoing
 
 Permits = Callable[[Address, Target], bool]
 
 FENCE_SECONDS = 1.0  # libcurl's own limits lie this far behind ours, which decide
 EPOCH_MICROS = 1_000_000
+TOLD = (b"  subject: ", b"  issuer: ", b"  start date: ", b"  expire date: ")  # libcurl's words for the receiver's certificate
+CERTIFICATE_REQUEST = 13  # HandshakeType, RFC 8446 s4
 
 
 class Job:
@@ -65,18 +69,20 @@ class Transfer:
         permits: Permits,
         versions: dict[str, str],
         serving: Serving,
+        sessions: Sessions,
         on_deadline: Callable[[float], None],
     ) -> None:
         """on_deadline: told when a request's deadline moves nearer."""
         self.permits = permits
         self.on_deadline = on_deadline
         self.serving = serving
+        self.sessions = sessions
         self.versions = versions  # TLS version by connection, shared by all transfers of the loop
         self.url = ""
         self.pin = ""
         self.headers: tuple[tuple[str, str], ...] | None = None
         self.limits: tuple[float, float] | None = None
-        self.identity: str | None = None
+        self.identity: Identity | None = None
         self.fresh = False
         self.curl = pycurl.Curl()
         self.curl.transfer = self
@@ -130,6 +136,9 @@ class Transfer:
         self.body_bytes = 0
         self.hello = False  # the TLS handshake has begun, thus TCP stands
         self.handshake: str | None = None
+        self.asked = False  # the handshake asked for a client certificate
+        self.alert: int | None = None
+        self.told: tuple[tuple[str, str], ...] = ()  # of the receiver's certificate
         self.deadline = 0.0
         self.total_deadline = 0.0
 
@@ -151,14 +160,17 @@ class Transfer:
         self.max_header_bytes = limits.header_bytes
         self.kept_limit = limits.body_kept_bytes
         self.read_limit = limits.body_read_bytes
+        identity = outgoing.identity
+        stranger = identity is not None and self.identity != identity
         set_ = self.curl.setopt
-        if self.url != target.url:
-            set_(pycurl.URL, target.url)
-            self.url = target.url
+        if self.url != target.url or stranger:
             is_tls = target.scheme == "https"
             set_(pycurl.VERBOSE, is_tls)
             if is_tls:
                 set_(pycurl.DEBUGFUNCTION, self._on_debug)
+                set_(pycurl.SHARE, self.sessions.of(None if identity is None else identity.id, target.authority))
+            set_(pycurl.URL, target.url)
+            self.url = target.url
         # An empty left side matches whatever libcurl parsed; the pinned address becomes part of the connection pool's key, while
         # SNI, Host and the certificate check stay with the name.
         bracketed = f"[{self.address}]" if ":" in self.address else self.address
@@ -174,10 +186,12 @@ class Transfer:
             set_(pycurl.CONNECTTIMEOUT_MS, int((limits.connect_seconds + FENCE_SECONDS) * 1000))
             set_(pycurl.TIMEOUT_MS, int((limits.total_seconds + FENCE_SECONDS) * 1000))
             self.limits = fences
-        if outgoing.identity is not None and self.identity != outgoing.identity.id:
-            set_(pycurl.SSLCERT_BLOB, outgoing.identity.certificate)
-            set_(pycurl.SSLKEY_BLOB, outgoing.identity.private_key)
-            self.identity = outgoing.identity.id
+        if identity is not None and stranger:
+            # The name is no file's, the blob goes before it; but sessions of blobs without a name are stored and never found again.
+            set_(pycurl.SSLCERT, identity.id)
+            set_(pycurl.SSLCERT_BLOB, identity.certificate)
+            set_(pycurl.SSLKEY_BLOB, identity.private_key)
+            self.identity = identity
         if self.fresh != bool(job.reconnects):
             self.fresh = bool(job.reconnects)
             set_(pycurl.FRESH_CONNECT, self.fresh)
@@ -254,8 +268,18 @@ class Transfer:
     def _on_debug(self, kind: int, text: bytes) -> None:
         if kind == pycurl.INFOTYPE_SSL_DATA_OUT:
             self.hello = True
-        elif kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):
-            self.handshake = text[21:].split(b" ", 1)[0].decode("ascii", "replace")[:16]
+        elif kind == pycurl.INFOTYPE_SSL_DATA_IN:
+            # Record headers (5 bytes), content types (1), whole handshake messages (4 and more) and alerts: level and description.
+            if len(text) == 2:
+                self.alert = text[1]
+            elif text[0] == CERTIFICATE_REQUEST and len(text) > 5:
+                self.asked = True
+        elif kind == pycurl.INFOTYPE_TEXT:
+            if text.startswith(b"SSL connection using "):
+                self.handshake = text[21:].split(b" ", 1)[0].decode("ascii", "replace")[:16]
+            elif text.startswith(TOLD):
+                word, _, said = text.decode("utf-8", "replace").strip().partition(": ")
+                self.told = (*self.told, (word, said))
 
     def _on_header(self, line: bytes) -> int | None:
         """One line of a header section, final or not, or of the trailers. A return of 0 makes libcurl close the connection."""
@@ -370,6 +394,8 @@ class Transfer:
                 host=job.outgoing.target.host,
                 os_errno=self.curl.getinfo(pycurl.OS_ERRNO),
                 verify=self.curl.getinfo(pycurl.SSL_VERIFYRESULT),
+                heard=Heard(self.identity is not None, self.asked and not self.header_bytes, self.alert, self.told),
+                unsent=phase is Phase.REQUEST and not self.curl.getinfo(pycurl.SIZE_UPLOAD_T),
             )
         return Unreachable(reason, detail, phase, exchange)
 
