@@ -37,7 +37,9 @@ class TimingsShown(Shape):
 class Response(Shape):
     """What the receiver answered. Written by the receiver: never put it into a page as HTML."""
 
-    headers: Annotated[list[tuple[str, str]], Meta(description="[name, value] in the receiver's order.")]
+    headers: Annotated[
+        list[Annotated[list[str], Meta(min_length=2, max_length=2)]], Meta(description="[name, value] in the receiver's order.")
+    ]
     body: Annotated[str, Meta(description="Up to 16 KiB.")]
     encoding: Annotated[Literal["text", "base64"], Meta(description="text: the body is printable UTF-8.")]
     truncated: bool
@@ -174,13 +176,13 @@ def _response(answer: Answered) -> Response:
     )
 
 
-def _headers(raw: bytes) -> list[tuple[str, str]]:
+def _headers(raw: bytes) -> list[list[str]]:
     """The status line and anything else without a colon is left out."""
     fields = []
     for line in raw.split(b"\n"):
         name, colon, value = line.partition(b":")
         if colon and not name.startswith(b"HTTP/"):
-            fields.append((printable(name.strip(), _SHOWN_NAME), printable(value.strip(), _SHOWN_VALUE)))
+            fields.append([printable(name.strip(), _SHOWN_NAME), printable(value.strip(), _SHOWN_VALUE)])
     return fields
 
 
