@@ -115,7 +115,11 @@ def cancel_certificate(connection: Connection, account_id: str, webhook_id: str,
 
 
 def retire_certificates(connection: Connection, now: Instant, limit: int) -> int:
-    return connection.change("retire_certificates", now=now, limit=limit)
+    rows = connection.rows("retired_certificates", now=now, limit=limit)
+    return sum(
+        connection.change("retire_certificate", account_id=account_id, webhook_id=webhook_id, id=id, now=now)
+        for account_id, webhook_id, id in rows
+    )
 
 
 def expiring_certificates(connection: Connection, before: Instant, after: tuple[Instant, str] | None, limit: int) -> list[Certificate]:

@@ -415,10 +415,17 @@ UPDATE webhook_certificates SET accepted_at = s.accepted_at
 FROM s WHERE webhook_certificates.account_id = s.account_id AND webhook_certificates.webhook_id = s.webhook_id
   AND webhook_certificates.id = s.id AND webhook_certificates.accepted_at IS NULL
 
--- name: retire_certificates
--- Keys that are not even fallen back on any more.
-DELETE FROM webhook_credentials WHERE (account_id, webhook_id, id) IN (
-  SELECT account_id, webhook_id, id FROM webhook_credentials WHERE retires_at <= :now ORDER BY retires_at LIMIT :limit)
+-- name: retired_certificates
+-- Whose keys are not even fallen back on any more.
+SELECT account_id, webhook_id, id FROM webhook_credentials WHERE retires_at <= :now ORDER BY retires_at LIMIT :limit
+
+-- name: retire_certificate
+-- One by one: for a list of them PostgreSQL may read the whole table.
+DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND retires_at <= :now
+
+-- name: note_notice
+-- The last notice that was published of it.
+UPDATE webhook_certificates SET noticed_days = :days WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
 
 -- name: expiring_certificates
 -- Of those that are presented, in the order in which they end. A deleted webhook presents none.

@@ -16,7 +16,7 @@ ALTER TABLE webhook_credentials ADD COLUMN auth_method TEXT NOT NULL DEFAULT 'be
   CHECK (auth_method IN ('bearer_token', 'mtls'));
 -- From then on it is not used any more, not even to fall back on.
 ALTER TABLE webhook_credentials ADD COLUMN retires_at INTEGER;
--- for: retire_certificates
+-- for: retired_certificates
 CREATE INDEX webhook_credentials_retiring ON webhook_credentials (retires_at) WHERE retires_at IS NOT NULL;
 
 -- What may be shown of a certificate; stays when its key is gone.
