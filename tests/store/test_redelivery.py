@@ -251,17 +251,20 @@ async def test_a_recovery_sends_nothing_twice(ready: Store) -> None:
 
 
 async def test_one_event_that_failed_twice_is_sent_once_even_if_it_fails_again_between_the_steps(ready: Store) -> None:
-    (first,) = await failures(ready, 1)
+    async def fail_next(now: Instant) -> None:
+        (ours,) = (await claim(ready, now=now)).claims
+        assert ours.event_id == "f0"
+        await ready.record([finished(ours, answered(503), GaveUp(FailureReason.EXHAUSTED))])
+
+    (first, _) = await failures(ready, 2)
     await redeliver(ready, first)
-    (ours,) = (await claim(ready, now=LATER)).claims
-    await ready.record([finished(ours, answered(503), GaveUp(FailureReason.EXHAUSTED))])
+    await fail_next(LATER)  # now f0, f1 and f0 again are to be walked
     await ask(ready, rate=1.0, now=LATER + SECOND)
-    await step(ready, now=LATER + SECOND)
-    (ours,) = (await claim(ready, now=LATER + SECOND)).claims
-    await ready.record([finished(ours, answered(503), GaveUp(FailureReason.EXHAUSTED))])
+    assert (await step(ready, now=LATER + SECOND)).requeued == 1
+    await fail_next(LATER + SECOND)
     done = await run(ready, now=LATER + 2 * SECOND)
-    assert (done.requeued, done.skipped) == (1, 1)
-    assert await state(ready) == (0, 0)
+    assert (done.examined, done.requeued, done.skipped) == (3, 2, 1)
+    assert [one.event_id for one in await queued(ready)] == ["f1"]
 
 
 async def test_everything_since_a_time_is_everything_that_was_made_between_since_and_until(ready: Store) -> None:
