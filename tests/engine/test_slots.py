@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gridhook.engine.lane import DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR
 from gridhook.engine.pace import BURST_SECONDS, Sign
-from gridhook.engine.slots import CLAIM_SECONDS, DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR, QUIET_SECONDS, Slots
+from gridhook.engine.slots import CLAIM_SECONDS, QUIET_SECONDS, Slots
 from gridhook.model import LaneLimits
 
 LOOK = 1.25 * CLAIM_SECONDS  # the dispatcher comes by this often

@@ -11,9 +11,10 @@ from itertools import islice
 
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
+from gridhook.engine.lane import Turn
 from gridhook.engine.pace import sign_of
 from gridhook.engine.recorder import Recorder
-from gridhook.engine.slots import CLAIM_SECONDS, Slots, Turn
+from gridhook.engine.slots import CLAIM_SECONDS, Slots
 from gridhook.errors import GridhookError
 from gridhook.model import Claim, Finished, GaveUp, Instant, LaneLimits, RetryAt
 from gridhook.store.promises import Claimed, Store, Want

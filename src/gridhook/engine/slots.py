@@ -5,64 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
-from gridhook.engine.pace import Bucket, Ramp, Sign
+from gridhook.engine.lane import Lane, LaneState, Turn
+from gridhook.engine.pace import Ramp, Sign
 from gridhook.model import LaneLimits
 
-FIRST_LIMIT = 16  # slots of a lane that has not answered yet
-MIXED_FLOOR = 4  # slots that a lane keeps while some of its requests succeed
-FAILING_AFTER = 8  # failed attempts in an unbroken row that make a lane a failing one
-DOUBT = 8  # answers in a row after which a lane that was silent once is trusted again
 SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
 CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
 QUIET_SECONDS = 10.0  # without a claim: what this process knew of a lane may be out of date
 REMEMBERED_LANES = 50_000
 RAMP_PER_SECOND = 20.0
-
-
-class Turn(Enum):
-    """What became of a lane with an attempt's end."""
-
-    FAILS = "fails"
-    RECOVERS = "recovers"
-
-
-@dataclass(frozen=True, slots=True)
-class LaneState:
-    """How a lane stands in this process, to be shown."""
-
-    in_flight: int
-    limit: int  # requests that may be in flight now, all things considered
-    rate_per_second: float | None  # requests that may start per second now; None: as many as there are slots
-    is_failing: bool  # one request at a time, until one succeeds
-    is_ramping: bool  # it came back a moment ago
-    consecutive_failures: int  # seen by this process
-
-
-@dataclass(slots=True)
-class _Lane:
-    learned: int  # how many at a time the receiver is taken to bear
-    cap: int  # what we and the customer allow
-    limit: int  # requests that may be in flight now: what follows from both, and from `is_failing`
-    limits: LaneLimits | None = None
-    known: bool = False  # `limits` is what the customer set
-    in_flight: int = 0
-    asked_at: float = float("-inf")  # when slots were last taken for a claim, monotonic
-    was_quiet: bool = False  # the last claim was the first after a while
-    doubt: int = 1  # answers until it is no suspect any more
-    suspect: int = 0  # of those in flight, taken while it was one
-    since_halved: int = 0  # results since the limit was last halved for an answer
-    failures: int = 0  # in a row
-    is_failing: bool = False
-    bucket: Bucket | None = None
-    ramp: Ramp | None = None
-    backlog: bool = False  # due rows wait: who comes later must not overtake them. Kept for lanes with a rate only
-
-    def settle(self) -> None:
-        """To be called after a change of what `limit` follows from."""
-        self.limit = 1 if self.is_failing else min(self.learned, self.cap)
 
 
 class Slots:
@@ -96,7 +48,7 @@ class Slots:
         self._suspect_share = max(1, int(total * SUSPECT_SHARE))
         self._lock = threading.Lock()
         self._accounts: dict[str, int] = {}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._failing: set[str] = set()
         self._ramping: set[str] = set()
 
@@ -111,7 +63,7 @@ class Slots:
         with self._lock:
             lane = self._lanes.get(webhook_id) or self._new_lane(webhook_id)
             if not lane.known or (limits is not lane.limits and limits != lane.limits):
-                self._allow(lane, limits)
+                lane.allow(limits, self._now())
             if lane.is_failing or lane.backlog or (lane.ramp is not None and self._still_ramping(webhook_id, lane)):
                 return False
             return self._take(account_id, lane, 1) == 1
@@ -141,7 +93,7 @@ class Slots:
                 lane.was_quiet = quiet
             return taken
 
-    def _take(self, account_id: str, lane: _Lane, wanted: int) -> int:
+    def _take(self, account_id: str, lane: Lane, wanted: int) -> int:
         if not self.accepting:
             return 0
         account = self._accounts.get(account_id, 0)
@@ -156,7 +108,7 @@ class Slots:
         if lane.doubt and free > self._suspect_share - self._suspects:
             free = self._suspect_share - self._suspects
         if lane.ramp is not None or lane.bucket is not None:
-            free = self._paced(lane, free)
+            free = lane.paced(free, self._now())
         if free <= 0:
             return 0
         if lane.doubt:
@@ -167,20 +119,6 @@ class Slots:
         self._accounts[account_id] = account + free
         return free
 
-    def _paced(self, lane: _Lane, free: int) -> int:
-        """How many of the free slots the lane's rate and ramp allow; those are spent."""
-        now = self._now()
-        if lane.bucket is not None:
-            free = min(free, lane.bucket.free(now))
-            lane.backlog = lane.backlog or free <= 0
-        if lane.ramp is not None and (free > 0 or lane.in_flight >= lane.limit):  # not when it was others that took the room
-            free = lane.ramp.of(free, now)
-        if free > 0:
-            for bucket in (lane.bucket, lane.ramp):
-                if bucket is not None:
-                    bucket.spend(free)
-        return free
-
     # --- giving back --------------------------------------------------------------------------------------------
 
     def give_back(self, account_id: str, webhook_id: str, count: int = 1) -> None:
@@ -188,68 +126,23 @@ class Slots:
         with self._lock:
             lane = self._lanes[webhook_id]
             self._give_back(account_id, lane, count)
-            for bucket in (lane.bucket, lane.ramp):
-                if bucket is not None:
-                    bucket.refund(count)
+            lane.refund(count)
 
     def finish(self, account_id: str, webhook_id: str, sign: Sign) -> Turn | None:
         """Give the slot of a request that ended back, and adapt the lane to what it says about the receiver."""
         with self._lock:
             lane = self._lanes[webhook_id]
             self._give_back(account_id, lane, 1)
-            if sign is Sign.NONE:
-                return None
-            if sign is Sign.SILENT or sign is Sign.TOO_SLOWLY:
-                lane.doubt = DOUBT
-            elif lane.doubt:
-                lane.doubt -= 1
-            if sign is Sign.RECEIVED or sign is Sign.SLOWLY or sign is Sign.TOO_SLOWLY:
-                lane.failures = 0
-                if lane.is_failing:
-                    return self._recovered(webhook_id, lane)
-            else:
-                lane.failures += 1
-                if lane.is_failing:
-                    return None
-                if lane.failures >= FAILING_AFTER:
-                    return self._failed(webhook_id, lane)
-            self._adapt(lane, sign)
-            return None
+            turn = lane.judge(sign)
+            if turn is Turn.FAILS:
+                self._end_ramp(webhook_id, lane)
+                self._failing.add(webhook_id)
+            elif turn is Turn.RECOVERS:
+                self._failing.discard(webhook_id)
+                self._start_ramp(webhook_id, lane)
+            return turn
 
-    def _adapt(self, lane: _Lane, sign: Sign) -> None:
-        lane.since_halved += 1
-        if sign is Sign.RECEIVED:
-            if lane.learned < lane.cap:
-                lane.learned += 1
-                lane.limit = lane.learned
-        elif sign is Sign.SILENT or sign is Sign.TOO_SLOWLY:
-            self._halve(lane)
-        elif sign is Sign.OVERLOADED and lane.since_halved >= lane.limit:
-            # Once per round: all that was in flight together says the same thing.
-            self._halve(lane)
-
-    def _halve(self, lane: _Lane) -> None:
-        lane.since_halved = 0
-        lane.learned = max(min(MIXED_FLOOR, lane.limit), lane.limit // 2)
-        lane.settle()
-
-    def _failed(self, webhook_id: str, lane: _Lane) -> Turn:
-        lane.is_failing = True
-        lane.settle()
-        lane.ramp = None
-        self._failing.add(webhook_id)
-        self._ramping.discard(webhook_id)
-        return Turn.FAILS
-
-    def _recovered(self, webhook_id: str, lane: _Lane) -> Turn:
-        lane.is_failing = False
-        lane.learned = FIRST_LIMIT
-        lane.settle()
-        self._failing.discard(webhook_id)
-        self._start_ramp(webhook_id, lane)
-        return Turn.RECOVERS
-
-    def _give_back(self, account_id: str, lane: _Lane, count: int) -> None:
+    def _give_back(self, account_id: str, lane: Lane, count: int) -> None:
         self.in_flight -= count
         lane.in_flight -= count
         if lane.suspect:
@@ -267,20 +160,8 @@ class Slots:
     def allow(self, webhook_id: str, limits: LaneLimits | None) -> None:
         """These are the customer's limits now. None: none were set, only ours hold."""
         with self._lock:
-            self._allow(self._lanes.get(webhook_id) or self._new_lane(webhook_id), limits)
-
-    def _allow(self, lane: _Lane, limits: LaneLimits | None) -> None:
-        own = limits.max_in_flight if limits is not None else None
-        rate = limits.rate_per_second if limits is not None else None
-        lane.limits, lane.known = limits, True
-        lane.cap = self.webhook if own is None else max(1, min(self.webhook, own))
-        lane.settle()
-        if rate is None:
-            lane.bucket, lane.backlog = None, False
-        elif lane.bucket is None:
-            lane.bucket = Bucket(rate, self._now(), lane.in_flight)
-        elif lane.bucket.rate != rate:
-            lane.bucket.change(rate, self._now())
+            lane = self._lanes.get(webhook_id) or self._new_lane(webhook_id)
+            lane.allow(limits, self._now())
 
     def ramp(self, webhook_id: str) -> None:
         """This webhook comes back: its lane starts slowly. A failing lane stays one; the success of its probe begins the ramp."""
@@ -289,16 +170,18 @@ class Slots:
             if not lane.is_failing:
                 self._start_ramp(webhook_id, lane)
 
-    def _start_ramp(self, webhook_id: str, lane: _Lane) -> None:
+    def _start_ramp(self, webhook_id: str, lane: Lane) -> None:
+        if lane.bucket is not None and lane.bucket.rate <= self._ramp_per_second:
+            return  # it cannot rush
         lane.ramp = Ramp(self._ramp_per_second, self._now())
         self._ramping.add(webhook_id)
 
-    def _still_ramping(self, webhook_id: str, lane: _Lane) -> bool:
+    def _still_ramping(self, webhook_id: str, lane: Lane) -> bool:
         if lane.ramp is not None and lane.ramp.is_over(self._now()):
             self._end_ramp(webhook_id, lane)
         return lane.ramp is not None
 
-    def _end_ramp(self, webhook_id: str, lane: _Lane) -> None:
+    def _end_ramp(self, webhook_id: str, lane: Lane) -> None:
         lane.ramp = None
         self._ramping.discard(webhook_id)
 
@@ -326,15 +209,9 @@ class Slots:
         with self._lock:
             lane = self._lanes.get(webhook_id)
             if lane is None:
-                return LaneState(0, min(FIRST_LIMIT, self.webhook), None, False, False, 0)
-            is_ramping = self._still_ramping(webhook_id, lane)
-            now = self._now()
-            rates = []
-            for bucket in (lane.bucket, lane.ramp):
-                if bucket is not None:
-                    bucket.free(now)  # a ramp's rate follows the time
-                    rates.append(bucket.rate)
-            return LaneState(lane.in_flight, lane.limit, min(rates, default=None), lane.is_failing, is_ramping, lane.failures)
+                return Lane(self.webhook).state(self._now())
+            self._still_ramping(webhook_id, lane)
+            return lane.state(self._now())
 
     @property
     def failing(self) -> int:
@@ -347,10 +224,10 @@ class Slots:
         with self._lock:
             return sum(self._still_ramping(webhook_id, self._lanes[webhook_id]) for webhook_id in list(self._ramping))
 
-    def _new_lane(self, webhook_id: str) -> _Lane:
+    def _new_lane(self, webhook_id: str) -> Lane:
         if len(self._lanes) >= REMEMBERED_LANES:
             self._forget()
-        lane = self._lanes[webhook_id] = _Lane(FIRST_LIMIT, self.webhook, min(FIRST_LIMIT, self.webhook))
+        lane = self._lanes[webhook_id] = Lane(self.webhook)
         return lane
 
     def _forget(self) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gridhook.engine.slots import LaneState
+from gridhook.engine.lane import LaneState
 from gridhook.model import AuthMethod, LaneLimits, Webhook
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.rules.instants import rfc3339
