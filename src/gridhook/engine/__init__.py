@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
 from gridhook.engine.dispatcher import Dispatcher
+from gridhook.engine.expiry import Warden
 from gridhook.engine.janitor import Janitor
+from gridhook.engine.lane import LaneState
 from gridhook.engine.pruner import Pruner
 from gridhook.engine.recovering import Recoverer
-from gridhook.engine.slots import LaneState, Slots
+from gridhook.engine.slots import Slots
 from gridhook.engine.trial import Trials
 from gridhook.engine.verification import Verifier
 from gridhook.model import Attempt, Claim, Webhook
@@ -42,6 +44,7 @@ class Engine:
         self.verifier = Verifier(
             store=store,
             transport=transport,
+            deliverer=deliverer,
             settings=settings,
             log=log,
             metrics=metrics,
@@ -51,6 +54,7 @@ class Engine:
         self.trials = Trials(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
         self.recoverer = Recoverer(store=store, dispatcher=self.dispatcher, settings=settings, log=log)
         self.janitor = Janitor(store=store, log=log)
+        self.warden = Warden(store=store, dispatcher=self.dispatcher, settings=settings, log=log, metrics=metrics)
         self.pruner = Pruner(store=store, settings=settings, log=log, metrics=metrics)
         store.on_commit(metrics.write_batch)
         metrics.gauge("log_lines_lost", "Log lines that standard output did not take", lambda: log.lines_lost)
@@ -70,6 +74,7 @@ class Engine:
             ("janitor", self.janitor.run),
             ("recoverer", self.recoverer.run),
             ("pruner", self.pruner.run),
+            ("warden", self.warden.run),
         ):
             task = asyncio.ensure_future(run())
             task.set_name(name)

@@ -9,20 +9,47 @@ import msgspec
 
 from gridhook.clock import Clock
 from gridhook.config import Settings
+from gridhook.engine.identities import Identities
 from gridhook.errors import Invalid
 from gridhook.limits import Remembered
-from gridhook.model import Attempt, AttemptKind, AuthMethod, Claim, Finished, Instant, Outcome, Phase, Reason, Sealed, Unreachable, Verdict
+from gridhook.model import (
+    Answered,
+    Attempt,
+    AttemptKind,
+    AuthMethod,
+    Claim,
+    Finished,
+    Instant,
+    Outcome,
+    Phase,
+    Reason,
+    Sealed,
+    Unreachable,
+    Value,
+    Verdict,
+)
 from gridhook.rules import contexts
 from gridhook.rules import extras as rules
 from gridhook.rules.addresses import Target
 from gridhook.rules.extras import Extras
+from gridhook.rules.refusals import is_certificate_refusal
 from gridhook.rules.requests import delivery_headers
-from gridhook.rules.retry import judge
+from gridhook.rules.retry import RECEIVED, judge
 from gridhook.rules.signatures import signature_headers
-from gridhook.transport.wire import Limits, Outgoing, Transport
+from gridhook.store.promises import Work
+from gridhook.transport.wire import Identity, Limits, Outgoing, Transport
 from gridhook.vault import SealBroken, Vault
 
 REMEMBERED = 4096  # parsed targets and opened credentials kept in memory
+CERTIFIED = delivery_headers(None)  # a certificate proves who calls: no Authorization
+
+
+class Fallback(Value, frozen=True):
+    """The certificate before the newest, presented because that one was refused; `note` says so in the log."""
+
+    credential_id: str
+    credential: Sealed
+    note: str
 
 
 class Deliverer:
@@ -35,6 +62,8 @@ class Deliverer:
         self._targets: Remembered[Target] = Remembered(REMEMBERED)
         self._headers: Remembered[tuple[tuple[str, str], ...]] = Remembered(REMEMBERED)
         self._extras: Remembered[Extras] = Remembered(REMEMBERED)
+        self._accepted: Remembered[bool] = Remembered(REMEMBERED)  # certificates that this process saw a receiver take
+        self.identities = Identities(vault)
 
     def can_send(self) -> bool:
         return self._transport.is_alive()
@@ -42,14 +71,53 @@ class Deliverer:
     def attempt(self, claim: Claim, done: Callable[[Finished], None]) -> None:
         """Make the request of a claim; `done` is called once, on the event loop, with what came of it. Never raises: the caller
         has others to send, and may be answering a publisher whose event is already kept."""
+        request = self._request(claim, claim.credential_id, claim.credential)
+        if isinstance(request, Unreachable):
+            done(self._finish(claim, request))
+        elif request.identity is None:
+            self._transport.submit(request, lambda outcome: done(self._finish(claim, outcome)))
+        else:
+            self._transport.submit(request, lambda outcome: self._presented(claim, outcome, done))
+
+    def _presented(self, claim: Claim, outcome: Outcome, done: Callable[[Finished], None]) -> None:
+        """The newest certificate was presented. If the receiver's TLS layer refused it, the one before it is, at once."""
+        again = self.fallback(claim, outcome, self._clock.now())
+        if again is None:
+            done(self._finish(claim, outcome))
+            return
+        request = self._request(claim, again.credential_id, again.credential)
+        if isinstance(request, Unreachable):
+            done(self._finish(claim, outcome))
+            return
+        self._transport.submit(request, lambda second: done(self._finish(claim, second, again)))
+
+    def fallback(self, given: Claim | Work, outcome: Outcome, now: Instant) -> Fallback | None:
+        """What to present instead, in the same attempt; None when the outcome stands.
+
+        "After a rotation, both the old and new certificate are accepted for a 7-day grace period": AccessGrid webhook guide, mTLS. We
+        present the newest one; whether the receiver knows it yet, only its TLS layer can say.
+        """
+        presented = given.credential_id or ""
+        if isinstance(outcome, Answered) and outcome.status in RECEIVED:
+            self._accepted.put(presented, True)
+            return None
+        if given.fallback_id is None or given.fallback is None or given.fallback_until is None or given.fallback_until <= now:
+            return None
+        if not is_certificate_refusal(outcome, accepted_before=self._accepted.get(presented) is not None):
+            return None
+        said = f"status {outcome.status}" if isinstance(outcome, Answered) else outcome.detail or outcome.reason.value
+        note = f"certificate {presented} was refused ({said}); {given.fallback_id}, the one before it, was presented at once"
+        return Fallback(given.fallback_id, given.fallback, note)
+
+    def _request(self, claim: Claim, credential_id: str | None, credential: Sealed | None) -> Outgoing | Unreachable:
         try:
-            request = self.request(
+            return self.request(
                 account_id=claim.account_id,
                 webhook_id=claim.webhook_id,
                 url=claim.url,
                 auth_method=claim.auth_method,
-                credential_id=claim.credential_id,
-                credential=claim.credential,
+                credential_id=credential_id,
+                credential=credential,
                 extras=claim.extras,
                 event_id=claim.event_id,
                 payload=claim.payload,
@@ -57,11 +125,7 @@ class Deliverer:
             )
         except Exception as defect:
             detail = f"the request could not be built by a defect of ours ({type(defect).__name__}); nothing was sent"
-            request = Unreachable(Reason.INTERNAL, detail, Phase.REQUEST)
-        if isinstance(request, Unreachable):
-            done(self._finish(claim, request))
-        else:
-            self._transport.submit(request, lambda outcome: done(self._finish(claim, outcome)))
+            return Unreachable(Reason.INTERNAL, detail, Phase.REQUEST)
 
     def request(
         self,
@@ -85,17 +149,25 @@ class Deliverer:
             except Invalid as refusal:  # the policy may have grown stricter since the webhook was made
                 return Unreachable(Reason.URL_REFUSED, refusal.message, Phase.DNS)
             self._targets.put(url, target)
-        key = f"{webhook_id}|{credential_id}"
-        headers = self._headers.get(key)
-        if headers is None:
-            if auth_method is not AuthMethod.BEARER_TOKEN or credential is None or credential_id is None:
-                return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, f"webhook {webhook_id} has no usable credential", Phase.REQUEST)
-            try:
-                token = self._vault.open(credential, contexts.private_key(account_id, webhook_id, credential_id))
-            except SealBroken:
-                return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, "the stored Private Key could not be decrypted", Phase.REQUEST)
-            headers = delivery_headers(token)
-            self._headers.put(key, headers)
+        identity: Identity | None = None
+        if auth_method is AuthMethod.MTLS:
+            found = self.identities.of(account_id, webhook_id, credential_id, credential, started_at)
+            if isinstance(found, Unreachable):
+                return found
+            identity, headers = found, CERTIFIED
+        else:
+            key = f"{webhook_id}|{credential_id}"
+            known = self._headers.get(key)
+            if known is None:
+                if credential is None or credential_id is None:
+                    return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, f"webhook {webhook_id} has no Private Key", Phase.REQUEST)
+                try:
+                    token = self._vault.open(credential, contexts.private_key(account_id, webhook_id, credential_id))
+                except SealBroken:
+                    return Unreachable(Reason.CREDENTIAL_UNAVAILABLE, "the stored Private Key could not be decrypted", Phase.REQUEST)
+                known = delivery_headers(token)
+                self._headers.put(key, known)
+            headers = known
         if extras is not None:
             opened = self._open(account_id, webhook_id, extras)
             if opened is None:
@@ -106,7 +178,7 @@ class Deliverer:
             keys = [key.secret for key in opened.live_keys(started_at)]
             if keys:
                 headers += signature_headers(keys, event_id, started_at // 1000, payload)
-        return Outgoing(target=target, headers=headers, body=payload, limits=self._limits)
+        return Outgoing(target=target, headers=headers, body=payload, limits=self._limits, identity=identity)
 
     def _open(self, account_id: str, webhook_id: str, sealed: Sealed) -> Extras | None:
         """None when they cannot be read. Remembered with what they are bound to: copied to another webhook they must not open."""
@@ -120,7 +192,7 @@ class Deliverer:
             self._extras.put(key, opened)
         return opened
 
-    def _finish(self, claim: Claim, outcome: Outcome) -> Finished:
+    def _finish(self, claim: Claim, outcome: Outcome, instead: Fallback | None = None) -> Finished:
         settings = self._settings
         verdict = judge(
             outcome,
@@ -132,10 +204,10 @@ class Deliverer:
             chance=random.random() if settings.retry_jitter else 0.0,
             honour_retry_after=settings.honour_retry_after,
         )
-        return Finished(claim, _attempt(claim, outcome, verdict), verdict)
+        return Finished(claim, _attempt(claim, outcome, verdict, instead), verdict)
 
 
-def _attempt(claim: Claim, outcome: Outcome, verdict: Verdict) -> Attempt:
+def _attempt(claim: Claim, outcome: Outcome, verdict: Verdict, instead: Fallback | None) -> Attempt:
     return Attempt(
         account_id=claim.account_id,
         webhook_id=claim.webhook_id,
@@ -147,6 +219,7 @@ def _attempt(claim: Claim, outcome: Outcome, verdict: Verdict) -> Attempt:
         event_id=claim.event_id,
         event_type=claim.event_type,
         url=claim.url,
-        credential_id=claim.credential_id,
+        credential_id=claim.credential_id if instead is None else instead.credential_id,
         next_attempt_at=getattr(verdict, "at", None),
+        note=None if instead is None else instead.note,
     )

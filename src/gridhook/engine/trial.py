@@ -12,7 +12,7 @@ from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine.delivery import Deliverer
 from gridhook.errors import Conflict, TooMany
-from gridhook.model import Attempt, AttemptKind, NewEvent, Outcome, Unreachable
+from gridhook.model import Attempt, AttemptKind, NewEvent, Outcome, Sealed, Unreachable
 from gridhook.rules import ids
 from gridhook.rules.catalogue import event_type
 from gridhook.rules.cloudevents import synthetic_event
@@ -74,21 +74,27 @@ class Trials:
             now=now,
             base_url=self._settings.base_url,
         )
-        attempt = _attempt(work, event, await self._exchange(work, event))
+        outcome = await self._exchange(work, event, work.credential_id, work.credential)
+        instead = None if work.fallback_id is None else self._deliverer.fallback(work, outcome, self._clock.now())
+        if instead is not None:
+            outcome = await self._exchange(work, event, instead.credential_id, instead.credential)
+        attempt = _attempt(work, event, outcome)
+        if instead is not None:
+            attempt = replace(attempt, credential_id=instead.credential_id, note=instead.note)
         attempt = replace(attempt, id=await self._store.add_attempt(attempt, event))
         self._log.attempt(attempt)
         self._metrics.attempt(attempt, None)
         return attempt
 
-    async def _exchange(self, work: Work, event: NewEvent) -> Outcome:
+    async def _exchange(self, work: Work, event: NewEvent, credential_id: str | None, credential: Sealed | None) -> Outcome:
         webhook = work.webhook
         request = self._deliverer.request(
             account_id=webhook.account_id,
             webhook_id=webhook.id,
             url=webhook.url,
             auth_method=webhook.auth_method,
-            credential_id=work.credential_id,
-            credential=work.credential,
+            credential_id=credential_id,
+            credential=credential,
             extras=webhook.extras,
             event_id=event.id,
             payload=event.payload,

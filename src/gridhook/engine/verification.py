@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from gridhook.config import Settings
+from gridhook.engine.delivery import Deliverer
 from gridhook.errors import Invalid, NotFound, Unavailable
-from gridhook.model import Attempt, AttemptKind, Echo, Outcome, Phase, Reason, Unreachable
+from gridhook.model import Attempt, AttemptKind, AuthMethod, Echo, Outcome, Phase, Reason, Sealed, Unreachable
 from gridhook.rules import challenge as rules
 from gridhook.rules import ids
-from gridhook.store.promises import Challenge, Store
+from gridhook.store.promises import Challenge, Store, Work
 from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Limits, Outgoing, Transport
 
@@ -34,6 +37,7 @@ class Verifier:
         *,
         store: Store,
         transport: Transport,
+        deliverer: Deliverer,
         settings: Settings,
         log: Log,
         metrics: Metrics,
@@ -43,6 +47,7 @@ class Verifier:
         """resuming: told of a webhook_id before the deliveries that were held for it become due."""
         self._store = store
         self._transport = transport
+        self._deliverer = deliverer
         self._settings = settings
         self._log = log
         self._metrics = metrics
@@ -88,7 +93,7 @@ class Verifier:
         challenge = await self._store.issue_challenge(account_id, webhook_id, ids.challenge_id(chance.token_bytes(16)), now=now)
         token = rules.new_token(chance.token_bytes(rules.TOKEN_BYTES))
         started_at = self._store.clock.now()
-        outcome, echo = await self._exchange(challenge, token)
+        outcome, echo, proof, note = await self._exchange(challenge, token)
         attempt = Attempt(
             account_id=account_id,
             webhook_id=webhook_id,
@@ -97,7 +102,9 @@ class Verifier:
             started_at=started_at,
             outcome=outcome,
             url=challenge.url,
+            credential_id=proof,
             echo=echo,
+            note=note,
         )
         matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
         held = matched and (await self._store.counts(account_id, webhook_id)).held > 0
@@ -110,19 +117,37 @@ class Verifier:
             self._verified(account_id, webhook_id, held)
         return verified
 
-    async def _exchange(self, challenge: Challenge, token: str) -> tuple[Outcome, Echo]:
+    async def _exchange(self, challenge: Challenge, token: str) -> tuple[Outcome, Echo, str | None, str | None]:
+        """What came back, what it is worth, the certificate that was presented, and what there is to say beside."""
         try:
             target = self._transport.parse(challenge.url)
         except Invalid as refusal:
-            return Unreachable(Reason.URL_REFUSED, refusal.message, Phase.DNS), Echo.NO_ANSWER
+            return Unreachable(Reason.URL_REFUSED, refusal.message, Phase.DNS), Echo.NO_ANSWER, None, None
         if rules.is_trusted_host(target.host, self._settings.trusted_hosts):
             refused = await self._transport.vet(target)
             if refused is not None:
-                return refused, Echo.NO_ANSWER
-            return Unreachable(Reason.NOT_SENT, "this host is trusted: no challenge was sent", Phase.DNS), Echo.TRUSTED_HOST
+                return refused, Echo.NO_ANSWER, None, None
+            return Unreachable(Reason.NOT_SENT, "this host is trusted: no challenge was sent", Phase.DNS), Echo.TRUSTED_HOST, None, None
         headers, body = rules.request_parts(token)
-        outcome = await self._transport.send(Outgoing(target=target, headers=headers, body=body, limits=LIMITS))
-        return outcome, rules.judge_echo(outcome, token)
+        request = Outgoing(target=target, headers=headers, body=body, limits=LIMITS)
+        work = await self._store.work(challenge.account_id, challenge.webhook_id, now=self._store.clock.now())
+        if work.webhook.auth_method is not AuthMethod.MTLS:
+            outcome = await self._transport.send(request)
+            return outcome, rules.judge_echo(outcome, token), None, None
+        # A receiver that asks for certificates could not be proven without one, and a certificate is no secret.
+        outcome = await self._certified(request, work, work.credential_id, work.credential)
+        instead = self._deliverer.fallback(work, outcome, self._store.clock.now())
+        if instead is None:
+            return outcome, rules.judge_echo(outcome, token), work.credential_id, None
+        outcome = await self._certified(request, work, instead.credential_id, instead.credential)
+        return outcome, rules.judge_echo(outcome, token), instead.credential_id, instead.note
+
+    async def _certified(self, request: Outgoing, work: Work, certificate_id: str | None, sealed: Sealed | None) -> Outcome:
+        webhook, now = work.webhook, self._store.clock.now()
+        identity = self._deliverer.identities.of(webhook.account_id, webhook.id, certificate_id, sealed, now)
+        if isinstance(identity, Unreachable):
+            return identity
+        return await self._transport.send(replace(request, identity=identity))
 
     async def close(self) -> None:
         """Ends what still runs; the webhooks stay pending, and the handshake can be asked for again."""

@@ -18,6 +18,7 @@ from gridhook.rules import cloudevents, contexts, ids
 from gridhook.rules.cloudevents import Draft
 from gridhook.rules.inspection import Inspection
 from gridhook.service.authorities import Authorities
+from gridhook.service.certificates import Certificates
 from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
 from gridhook.service.redelivery import Redelivery
 from gridhook.service.webhooks import Webhooks
@@ -42,8 +43,12 @@ class Service:
         self.log = log
         self.metrics = metrics
         self.clock: Clock = store.clock
-        self.webhooks = Webhooks(store=store, engine=engine, transport=transport, vault=vault, settings=settings)
         self.authorities = Authorities(store=store, vault=vault, settings=settings)
+        self.certificates = Certificates(store=store, authorities=self.authorities)
+        self.webhooks = Webhooks(
+            store=store, engine=engine, transport=transport, vault=vault, authorities=self.authorities, settings=settings
+        )
+        engine.warden.renew = self.certificates.renew
         self.redelivery = Redelivery(store=store, engine=engine, settings=settings)
         # A bucket of two seconds' worth: a page of a console makes several calls at once.
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None

@@ -15,10 +15,12 @@ from gridhook.config import Settings
 from gridhook.engine import Engine
 from gridhook.errors import Conflict, Invalid, Stale, TooMany, Unavailable
 from gridhook.limits import Budget
-from gridhook.model import AuthMethod, Health, Instant, LaneLimits, Sealed, Value, Webhook
+from gridhook.model import AuthMethod, Certificate, Health, Instant, LaneLimits, Sealed, Value, Webhook
 from gridhook.rules import catalogue, contexts, ids, signatures, static_headers
 from gridhook.rules import extras as extras_rules
+from gridhook.rules.addresses import Target
 from gridhook.rules.extras import Extras, SigningKey
+from gridhook.service.authorities import Authorities
 from gridhook.service.inputs import ENTROPY_BYTES, SECRET_BYTES, Issued, checked_limits, checked_name
 from gridhook.store.promises import AttemptDetail, Credential, CredentialInfo, Store, WebhookCounts, WebhookEdit
 from gridhook.transport.wire import Transport
@@ -32,10 +34,11 @@ EDIT_TRIES = 5  # of an edit that must read first, when others edit the same web
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new webhook. `private_key` is shown here and never again."""
+    """A new webhook, or one that proves itself in another way now. `private_key` is shown here and never again."""
 
     webhook: Webhook
     private_key: str | None = field(repr=False)
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,11 @@ class Changes(Value, frozen=True):
 
 
 class Webhooks:
-    def __init__(self, *, store: Store, engine: Engine, transport: Transport, vault: Vault, settings: Settings) -> None:
+    def __init__(
+        self, *, store: Store, engine: Engine, transport: Transport, vault: Vault, authorities: Authorities, settings: Settings
+    ) -> None:
         self._store = store
+        self._authorities = authorities
         self._engine = engine
         self._transport = transport
         self._vault = vault
@@ -103,13 +109,11 @@ class Webhooks:
 
         Raises `Invalid` naming the field: the URL must parse, resolve, and resolve to public addresses only.
         """
-        if auth_method is AuthMethod.MTLS:
-            raise Invalid("auth_method", "mtls is not available yet; use bearer_token")
         name = checked_name(name)
         events = self._checked_events(subscribed_events)
         limits = checked_limits(max_in_flight, rate_per_second)
         extras = Extras(headers=tuple(static_headers.check_headers(headers or {}).items()))
-        await self._check_url(url)
+        await self._check_url(url, auth_method)
         page = await self._store.webhooks(account_id, offset=0, limit=1)
         if page.total >= self._settings.max_webhooks:
             raise Conflict(f"this account has {page.total} webhooks, the most it may have; delete one first")
@@ -126,10 +130,10 @@ class Webhooks:
             limits=limits,
             extras=self._sealed(account_id, webhook_id, extras),
         )
-        credential, private_key = self._new_key(account_id, webhook_id)
-        await self._store.add_webhook(webhook, credential)
+        credential, private_key, certificate = await self._new_proof(account_id, webhook_id, auth_method)
+        await self._store.add_webhook(webhook, credential, certificate)
         self._start_handshake(account_id, webhook_id)
-        return Created(webhook, private_key)
+        return Created(webhook, private_key, certificate)
 
     async def verify(self, account_id: str, webhook_id: str) -> bool:
         """Ask for a fresh handshake. True: already verified, nothing is sent. False: a handshake runs now, by itself.
@@ -197,7 +201,7 @@ class Webhooks:
                 raise _stale(before)
             edit = WebhookEdit(name=name, url=changes.url, subscribed_events=events)
             if isinstance(changes.url, str) and changes.url != before.url:
-                await self._check_url(changes.url)
+                await self._check_url(changes.url, before.auth_method)
             if changes.max_in_flight is not UNSET or changes.rate_per_second is not UNSET:
                 edit = replace(edit, limits=_merged_limits(before, changes))
             if not isinstance(changes.headers, UnsetType):
@@ -213,7 +217,8 @@ class Webhooks:
 
     async def change_url(self, account_id: str, webhook_id: str, url: str) -> Webhook:
         """Point a webhook elsewhere, or have the same URL proven anew: pending again, deliveries held, a handshake starts."""
-        await self._check_url(url)
+        before = await self._store.webhook(account_id, webhook_id)
+        await self._check_url(url, before.auth_method)
         webhook = await self._store.change_url(account_id, webhook_id, url, now=self._clock.now())
         self._start_handshake(account_id, webhook_id)
         return webhook
@@ -237,6 +242,23 @@ class Webhooks:
         if webhook.url_version != before.url_version:
             self._start_handshake(before.account_id, before.id)
         return webhook
+
+    async def switch_auth(self, account_id: str, webhook_id: str, method: AuthMethod, *, revision: int | None = None) -> Created:
+        """Prove who calls in another way: with a fresh Private Key or certificate, at once; the old one is forgotten.
+
+        It stays verified: what was proven is who owns the URL. Raises `Invalid`, `NotFound`, `Stale`; `Conflict` when it is so already.
+        """
+        before = await self._store.webhook(account_id, webhook_id)
+        if revision is not None and before.revision != revision:
+            raise _stale(before)
+        if method is before.auth_method:
+            raise Conflict(f"this webhook uses {method.value} already")
+        self._check_scheme(self._transport.parse(before.url), method, "auth_method")
+        credential, private_key, certificate = await self._new_proof(account_id, webhook_id, method)
+        webhook = await self._store.switch_auth(
+            account_id, webhook_id, method, credential, certificate, revision=before.revision, now=self._clock.now()
+        )
+        return Created(webhook, private_key, certificate)
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -315,8 +337,22 @@ class Webhooks:
             raise Invalid("subscribed_events", f"at most {self._settings.max_subscribed_events} entries")
         return events
 
-    async def _check_url(self, url: str) -> None:
+    async def _new_proof(self, account_id: str, webhook_id: str, method: AuthMethod) -> tuple[Credential, str | None, Certificate | None]:
+        """What is sealed, and what is shown once: a Private Key's text, or a certificate."""
+        if method is AuthMethod.MTLS:
+            certificate, credential = await self._authorities.issue(account_id, webhook_id)
+            return credential, None, certificate
+        credential, text = self._new_key(account_id, webhook_id)
+        return credential, text, None
+
+    def _check_scheme(self, target: Target, method: AuthMethod, at: str) -> None:
+        if method is AuthMethod.MTLS and target.scheme != "https":
+            remedy = "must be https for mtls: a certificate is presented over TLS only"
+            raise Invalid(at, remedy if at == "url" else "mtls needs an https URL; change the URL first")
+
+    async def _check_url(self, url: str, method: AuthMethod) -> None:
         target = self._transport.parse(url)
+        self._check_scheme(target, method, "url")
         refused = await self._transport.vet(target)
         if refused is not None:
             raise Invalid("url", f"{refused.detail or refused.reason.value} ({refused.reason.value})")

@@ -70,13 +70,17 @@ def certificates(connection: Connection, account_id: str, webhook_id: str) -> li
     return _all(connection, account_id, webhook_id)
 
 
-def add_certificate(connection: Connection, certificate: Certificate, key: Sealed, now: Instant) -> list[Certificate]:
+def add_certificate(
+    connection: Connection, certificate: Certificate, key: Sealed, replacing: str | None, now: Instant
+) -> list[Certificate]:
     account_id, webhook_id = certificate.account_id, certificate.webhook_id
     webhook = webhook_to_edit(connection, account_id, webhook_id)
     if webhook.auth_method is not AuthMethod.MTLS:
         raise Conflict(f"webhook {webhook_id} proves itself with a key; it presents no certificate")
     existing = _all(connection, account_id, webhook_id)
     presented = [one for one in existing if one.replaced_at is None]
+    if replacing is not None and [one.id for one in presented] != [replacing]:
+        raise Conflict(f"certificate {replacing} is not the one that is presented any more")
     fallbacks = _fallbacks(existing, now)
     for one in presented:
         if one.accepted_at is None and fallbacks:
@@ -112,6 +116,10 @@ def cancel_certificate(connection: Connection, account_id: str, webhook_id: str,
     connection.change("present_again", **again)
     _replace(connection, cancelled, now, retires_at=now)
     return replace(fallbacks[0], replaced_at=None, retires_at=None)
+
+
+def note_notice(connection: Connection, certificate: Certificate, days: int) -> None:
+    connection.change("note_notice", account_id=certificate.account_id, webhook_id=certificate.webhook_id, id=certificate.id, days=days)
 
 
 def retire_certificates(connection: Connection, now: Instant, limit: int) -> int:

@@ -404,9 +404,14 @@ class Store(Protocol):
         """Raises `NotFound`; `Conflict` while it signs, or while a certificate that it issued is presented or fallen back on."""
         ...
 
-    async def add_certificate(self, certificate: Certificate, key: Sealed, *, now: Instant) -> list[Certificate]:
-        """The webhook's next certificate, presented from now on. The one before it becomes the fallback for seven days. When the one
-        before was never accepted and there is a fallback still, that one stays the fallback and the one in between is gone."""
+    async def add_certificate(
+        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, now: Instant
+    ) -> list[Certificate]:
+        """The webhook's next certificate, presented from now on; with `replacing`, only if that one is presented (`Conflict`).
+
+        The one before it becomes the fallback for seven days. When the one
+        before was never accepted and there is a fallback still, that one stays the fallback and the one in between is gone.
+        """
         ...
 
     async def certificates(self, account_id: str, webhook_id: str) -> list[Certificate]:
@@ -420,6 +425,10 @@ class Store(Protocol):
 
     async def retire_certificates(self, *, now: Instant, limit: int) -> int:
         """Destroys the keys of certificates whose `retires_at` has come. How many."""
+        ...
+
+    async def note_notice(self, certificate: Certificate, days: int) -> None:
+        """The notice that this certificate expires in `days` was published."""
         ...
 
     async def expiring_certificates(self, *, before: Instant, after: tuple[Instant, str] | None = None, limit: int) -> list[Certificate]:

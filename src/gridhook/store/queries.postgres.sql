@@ -31,7 +31,7 @@ RETURNING d.id
 -- COPY, likewise.
 COPY attempts (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
   dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body) FROM STDIN
+  next_attempt_at, echo, note, headers, body) FROM STDIN
 
 -- name: due
 -- As rows. Those that another process is claiming are passed over, not waited for.

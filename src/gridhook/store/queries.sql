@@ -52,10 +52,10 @@ SELECT json_group_array(s.id) FROM s JOIN deliveries d ON d.id = s.id AND d.leas
 -- The log: one row per request.
 INSERT INTO attempts (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail,
   dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error, url, credential_id,
-  next_attempt_at, echo, headers, body)
+  next_attempt_at, echo, note, headers, body)
 VALUES (:id, :account_id, :webhook_id, :kind, :delivery_id, :event_id, :event_type, :number, :started_at, :status, :reason, :phase, :detail,
   :dns_us, :connect_us, :tls_us, :first_byte_us, :total_us, :remote_address, :tls_version, :reconnects, :truncated, :body_error, :url, :credential_id,
-  :next_attempt_at, :echo, :headers, :body)
+  :next_attempt_at, :echo, :note, :headers, :body)
 
 -- name: webhook_for_work
 -- What decides about a webhook's deliveries now, deleted ones included, and the credentials in use: see `fan_out`.
@@ -375,7 +375,7 @@ UPDATE authorities SET removed_at = :now, sealed = :nothing WHERE id = :id AND r
 -- piece: certificate_columns
 -- In the order of `Certificate`.
 account_id, webhook_id, id, authority_id, serial, fingerprint, chain, not_before_at, expires_at, created_at, accepted_at, replaced_at,
-  retires_at
+  retires_at, noticed_days
 
 -- name: add_certificate
 -- What may be shown of a certificate, for ever.
@@ -574,7 +574,7 @@ ORDER BY started_at, id LIMIT :limit
 -- In the order of `attempt_from`.
 a.id, a.account_id, a.webhook_id, a.kind, a.delivery_id, a.event_id, a.event_type, a.number, a.started_at, a.status, a.reason, a.phase,
   a.detail, a.dns_us, a.connect_us, a.tls_us, a.first_byte_us, a.total_us, a.remote_address, a.tls_version, a.reconnects, a.truncated,
-  a.body_error, a.url, a.credential_id, a.next_attempt_at, a.echo, a.headers, a.body, a.bodies_dropped, d.origin
+  a.body_error, a.url, a.credential_id, a.next_attempt_at, a.echo, a.note, a.headers, a.body, a.bodies_dropped, d.origin
 
 -- piece: in_ids
 -- One of the numbers in a JSON array.

@@ -88,6 +88,7 @@ def attempt_row(id: int, attempt: Attempt) -> Row:
         attempt.credential_id,
         attempt.next_attempt_at,
         None if attempt.echo is None else attempt.echo.value,
+        attempt.note,
         headers,
         body,
     )
@@ -97,7 +98,7 @@ def attempt_from(row: Row) -> Attempt:
     """From `attempt_columns`."""
     (id, account_id, webhook_id, kind, delivery_id, event_id, event_type, number, started_at, status, reason, phase, detail) = row[:13]
     (dns_us, connect_us, tls_us, first_byte_us, total_us, remote_address, tls_version, reconnects, truncated, body_error) = row[13:23]
-    (url, credential_id, next_attempt_at, echo, headers, body, bodies_dropped, origin) = row[23:]
+    (url, credential_id, next_attempt_at, echo, note, headers, body, bodies_dropped, origin) = row[23:]
     exchange = Exchange(Timings(dns_us, connect_us, tls_us, first_byte_us, total_us), remote_address, tls_version, reconnects)
     outcome: Outcome
     if status is not None:
@@ -121,6 +122,7 @@ def attempt_from(row: Row) -> Attempt:
         id,
         Origin.EVENT if origin is None else Origin(origin),
         bool(bodies_dropped),
+        note,
     )
 
 

@@ -267,8 +267,13 @@ class SqlStore:
     async def remove_authority(self, authority_id: str, *, now: Instant) -> None:
         await self._edited(certificates.remove_authority, authority_id, now)
 
-    async def add_certificate(self, certificate: Certificate, key: Sealed, *, now: Instant) -> list[Certificate]:
-        return await self._edited(certificates.add_certificate, certificate, key, now)
+    async def add_certificate(
+        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, now: Instant
+    ) -> list[Certificate]:
+        return await self._edited(certificates.add_certificate, certificate, key, replacing, now)
+
+    async def note_notice(self, certificate: Certificate, days: int) -> None:
+        await self._edited(certificates.note_notice, certificate, days)
 
     async def certificates(self, account_id: str, webhook_id: str) -> list[Certificate]:
         return await self._readers.run(certificates.certificates, account_id, webhook_id)

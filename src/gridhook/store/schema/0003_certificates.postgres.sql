@@ -34,7 +34,11 @@ CREATE TABLE webhook_certificates (
   accepted_at BIGINT,
   replaced_at BIGINT,
   retires_at BIGINT,
+  noticed_days BIGINT,
   PRIMARY KEY (account_id, webhook_id, id)
 );
 -- for: expiring_certificates
 CREATE INDEX webhook_certificates_expiry ON webhook_certificates (expires_at, id) WHERE replaced_at IS NULL;
+
+-- What there is to say of an attempt beside its outcome, such as that another certificate was refused first.
+ALTER TABLE attempts ADD COLUMN note TEXT COLLATE "C";

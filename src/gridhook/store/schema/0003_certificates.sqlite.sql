@@ -34,7 +34,11 @@ CREATE TABLE webhook_certificates (
   accepted_at INTEGER,
   replaced_at INTEGER,
   retires_at INTEGER,
+  noticed_days INTEGER,
   PRIMARY KEY (account_id, webhook_id, id)
 ) STRICT, WITHOUT ROWID;
 -- for: expiring_certificates
 CREATE INDEX webhook_certificates_expiry ON webhook_certificates (expires_at, id) WHERE replaced_at IS NULL;
+
+-- What there is to say of an attempt beside its outcome, such as that another certificate was refused first.
+ALTER TABLE attempts ADD COLUMN note TEXT;
