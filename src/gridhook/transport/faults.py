@@ -60,13 +60,14 @@ def of_libcurl(
         return Reason.INTERRUPTED, "the sender was stopped while the request was under way; the receiver may have got it"
     if code == pycurl.E_COULDNT_CONNECT or (phase is Phase.CONNECT and code in (pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR)):
         return _unconnected(os_errno)
+    # Before libcurl's code: it takes the alert certificate_expired, which is about ours, for a failed check of theirs.
+    refused = tls.of_alert(heard, phase)
+    if refused is not None:
+        return refused
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         return tls.of_certificate(low, verify, host, heard)
     if code == pycurl.E_SSL_CERTPROBLEM:
         return Reason.CREDENTIAL_UNAVAILABLE, "our client certificate and its key could not be used; nothing was sent"
-    refused = tls.of_alert(heard, phase)
-    if refused is not None:
-        return refused
     if code == pycurl.E_SSL_CONNECT_ERROR or "openssl ssl_" in low:
         failed = tls.of_handshake(low, phase)
         if failed is not None:

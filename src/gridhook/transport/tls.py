@@ -126,7 +126,9 @@ def of_silence(heard: Heard, unsent: bool) -> tuple[Reason, str] | None:
     if not heard.asked:
         return None
     if heard.presented and unsent:
-        detail = "the receiver asked for our client certificate, then reset the connection before the request was sent"
+        detail = (
+            "the receiver asked for our client certificate, then reset the connection, and with it any alert, before the request was sent"
+        )
         return Reason.CLIENT_CERTIFICATE_REFUSED, detail
     if heard.presented:
         detail = "the receiver asked for our client certificate, then closed the connection without an alert and without an answer"
