@@ -114,9 +114,9 @@ def _living(data_dir: Path, log: Log) -> Iterator[Live]:
                 ready.set_result(await _furnished(world, receiver))
                 await asyncio.to_thread(ended.wait)
         except BaseException as error:
-            if not ready.done():
-                ready.set_exception(error)
-            raise
+            if ready.done():
+                raise
+            ready.set_exception(error)
 
     thread = threading.Thread(target=asyncio.run, args=(live(),))
     thread.start()
