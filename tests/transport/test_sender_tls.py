@@ -353,3 +353,13 @@ async def test_a_proxy_in_the_environment_is_ignored(send: Send, monkeypatch: py
             monkeypatch.setenv(name, proxy.url(""))
         assert isinstance(await send(server.url()), Answered)
     assert (proxy.connections, server.connections) == (0, 1)
+
+
+async def test_a_handle_that_served_one_https_host_can_serve_another(settings: Settings, phonebook: Phonebook, authority: Authority) -> None:
+    """When there are as many handles as slots, one of another host's is taken: with the sessions of the host that it goes to now."""
+    sender = Sender(Guard(phonebook, policy_from(settings)), ca_file=settings.ca_file, idle_seconds=15, life_seconds=60, slots=-63)
+    await sender.start()
+    with hostile(keeps_alive(), tls=authority.leaf("a.example.com", "b.example.com").server()) as server:
+        for host in ("a.example.com", "b.example.com") * 2:
+            assert isinstance(await post(sender, server.url(host=host)), Answered)
+    await sender.close()

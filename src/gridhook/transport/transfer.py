@@ -83,6 +83,7 @@ class Transfer:
         self.headers: tuple[tuple[str, str], ...] | None = None
         self.limits: tuple[float, float] | None = None
         self.identity: Identity | None = None
+        self.share: pycurl.CurlShare | None = None
         self.fresh = False
         self.curl = pycurl.Curl()
         self.curl.transfer = self
@@ -168,7 +169,7 @@ class Transfer:
             set_(pycurl.VERBOSE, is_tls)
             if is_tls:
                 set_(pycurl.DEBUGFUNCTION, self._on_debug)
-                set_(pycurl.SHARE, self.sessions.of(None if identity is None else identity.id, target.authority))
+                self._use_sessions(self.sessions.of(None if identity is None else identity.id, target.authority))
             set_(pycurl.URL, target.url)
             self.url = target.url
         # An empty left side matches whatever libcurl parsed; the pinned address becomes part of the connection pool's key, while
@@ -196,6 +197,13 @@ class Transfer:
             self.fresh = bool(job.reconnects)
             set_(pycurl.FRESH_CONNECT, self.fresh)
         set_(pycurl.POSTFIELDS, outgoing.body)
+
+    def _use_sessions(self, sessions: pycurl.CurlShare) -> None:
+        if self.share is not sessions:
+            if self.share is not None:
+                self.curl.unsetopt(pycurl.SHARE)  # else pycurl refuses another
+            self.curl.setopt(pycurl.SHARE, sessions)
+            self.share = sessions
 
     def release(self) -> None:
         """Forget the request; the options stay for the next one to the same target."""
