@@ -139,7 +139,7 @@ class Engine:
             "writer": self._store.is_alive(),
             "sender": self._transport.is_alive(),
             "dispatcher": not self._tasks["dispatcher"].done() and self.dispatcher.is_alive() if self._tasks else False,
-            **{name: bool(self._tasks) and not self._tasks[name].done() for name in ("janitor", "recoverer", "pruner")},
+            **{name: bool(self._tasks) and not self._tasks[name].done() for name in ("janitor", "recoverer", "pruner", "warden")},
         }
 
     def is_broken(self) -> bool:

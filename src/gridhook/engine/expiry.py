@@ -39,7 +39,8 @@ class Warden:
         self._log = log
         self._metrics = metrics
         self.renew: Renew | None = None  # given by the service: issuing needs our authority
-        self._horizon_ms = max(rules.NOTICE_DAYS[0], settings.renew_days_before, settings.certificate_days // 2 + 1) * rules.DAY_MS
+        # Beyond it there is neither a notice nor a renewal. One more, because the store looks before it.
+        self._horizon_ms = max(rules.NOTICE_DAYS[0], settings.renew_days_before) * rules.DAY_MS + 1
 
     async def run(self) -> None:
         while True:
@@ -52,17 +53,17 @@ class Warden:
     async def look(self) -> None:
         """One round: notices that are due, renewals, keys whose seven days are over."""
         now = self._store.clock.now()
+        retired = await self._store.retire_certificates(now=now, limit=RETIRED_AT_ONCE)
+        if retired:
+            self._log.info("keys of replaced certificates were destroyed", count=retired)
         after: tuple[Instant, str] | None = None
         while True:
             page = await self._store.expiring_certificates(before=now + self._horizon_ms, after=after, limit=PAGE)
             for certificate in page:
                 await self._tend(certificate, now)
             if len(page) < PAGE:
-                break
+                return
             after = (page[-1].expires_at, page[-1].id)
-        retired = await self._store.retire_certificates(now=now, limit=RETIRED_AT_ONCE)
-        if retired:
-            self._log.info("keys of replaced certificates were destroyed", count=retired)
 
     async def _tend(self, certificate: Certificate, now: Instant) -> None:
         try:
@@ -71,13 +72,24 @@ class Warden:
                 webhook = await self._store.webhook(certificate.account_id, certificate.webhook_id)
                 for days in due:
                     await self._tell(certificate, webhook, days, now)
-            if self.renew is not None and rules.is_renewal_due(certificate, now, self._settings.renew_days_before):
-                await self.renew(certificate)
-                self._log.info(
-                    "certificate renewed", account=certificate.account_id, webhook=certificate.webhook_id, certificate=certificate.id
-                )
+        except NotFound:
+            return  # deleted meanwhile
+        if rules.is_renewal_due(certificate, now, self._settings.renew_days_before):
+            await self._renew(certificate)
+
+    async def _renew(self, certificate: Certificate) -> None:
+        if self.renew is None:
+            return
+        told = {"account": certificate.account_id, "webhook": certificate.webhook_id, "certificate": certificate.id}
+        try:
+            await self.renew(certificate)
         except (NotFound, Conflict):
             return  # deleted, switched or renewed meanwhile
+        except GridhookError as trouble:
+            # An authority that cannot sign must not keep the others' notices from being told.
+            self._log.error("a certificate could not be renewed", error=str(trouble), **told)
+            return
+        self._log.info("certificate renewed", **told)
 
     async def _tell(self, certificate: Certificate, webhook: Webhook, days: int, now: Instant) -> None:
         """Publish the notice, then note that it was: after a crash in between it is published again, under the same id, which is no second
@@ -86,7 +98,7 @@ class Warden:
             "webhook_id": webhook.id,
             "webhook_name": webhook.name,
             "cert_expires_at": rfc3339(certificate.expires_at),
-            "days_until_expiration": rules.days_left(certificate, days, now),
+            "days_until_expiration": rules.days_left(certificate, now),
         }
         event = cloudevents.accept(
             cloudevents.Draft(TYPE, data),

@@ -8,6 +8,7 @@ from gridhook.model import Certificate, Instant
 
 DAY_MS = 86_400_000
 NOTICE_DAYS = (30, 14, 7, 1)  # before expiry: once each per certificate
+PUNCTUAL_MS = 3_600_000
 
 
 class CertificateState(StrEnum):
@@ -38,14 +39,13 @@ def notices_due(certificate: Certificate, now: Instant) -> tuple[int, ...]:
     )
 
 
-def days_left(certificate: Certificate, days: int, now: Instant) -> int:
-    """What the notice for `days` says: that number while its day lasts; whole days, rounded down, when it comes late."""
-    left = max(0, certificate.expires_at - now) // DAY_MS
-    return days if left == days - 1 else left
+def days_left(certificate: Certificate, now: Instant) -> int:
+    """Whole days until it expires, rounded down; a notice that comes within an hour of its time still says its own number."""
+    return max(0, certificate.expires_at - now + PUNCTUAL_MS) // DAY_MS
 
 
 def is_renewal_due(certificate: Certificate, now: Instant, renew_days_before: int) -> bool:
-    """renew_days_before: 0 is never. Not when the certificate is so short-lived that it would be renewed for ever."""
+    """renew_days_before: 0 is never. Not in the first half of its life: one that is short-lived would be replaced as soon as it is made."""
     if not renew_days_before or certificate.replaced_at is not None:
         return False
     at = certificate.expires_at - renew_days_before * DAY_MS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gridhook.clock import Clock
-from gridhook.errors import Conflict
+from gridhook.errors import Conflict, Unavailable
 from gridhook.model import AuthMethod, Certificate
 from gridhook.rules.certificates import CertificateState, state_of
 from gridhook.service.authorities import Authorities
@@ -46,7 +46,11 @@ class Certificates:
         return listed[0]
 
     async def renew(self, certificate: Certificate) -> Certificate:
-        """Issue the next in the place of this one. Raises `Conflict` when that was done already."""
+        """Issue the next in the place of this one. Raises `Conflict` when that was done already, `Unavailable` when nothing is gained."""
+        signs = (await self._authorities.current(self._clock.now())).authority
+        if signs.expires_at <= certificate.expires_at:
+            # Else each look would replace a certificate by one that ends as soon, and take its predecessor from the receiver.
+            raise Unavailable(f"authority {signs.id} ends no later than the certificate; roll over to another with `gridhook ca roll`")
         return await self.rotate(certificate.account_id, certificate.webhook_id, replacing=certificate.id)
 
     async def cancel(self, account_id: str, webhook_id: str, certificate_id: str) -> Certificate:
