@@ -52,6 +52,7 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
     "forget_replaced": ({"now": NOON}, "webhook_credentials_replaced"),
     "retired_certificates": ({"now": NOON, "limit": 10}, "webhook_credentials_retiring"),
     "certificates": ({"account_id": "acc", "webhook_id": "w1"}, "webhook_certificates_pkey"),
+    "presented_certificates": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_certificates_pkey"),
     "expiring_certificates": ({"before": NOON, "after_at": 0, "after_id": "", "limit": 10}, "webhook_certificates_expiry"),
     "health": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_health_pkey"),
     "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),

@@ -5,6 +5,9 @@ At most two certificates of a webhook have a key: the one that is presented, and
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from gridhook.errors import Conflict, NotFound, Stale
@@ -68,6 +71,11 @@ def remove_authority(connection: Connection, authority_id: str, now: Instant) ->
 def certificates(connection: Connection, account_id: str, webhook_id: str) -> list[Certificate]:
     reads.webhook(connection, account_id, webhook_id)
     return _all(connection, account_id, webhook_id)
+
+
+def presented_certificates(connection: Connection, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Certificate]:
+    rows = connection.rows("presented_certificates", account_id=account_id, webhook_ids=json.dumps(list(webhook_ids)))
+    return {found.webhook_id: found for found in map(certificate_from, rows)}
 
 
 def add_certificate(

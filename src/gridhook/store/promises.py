@@ -418,6 +418,10 @@ class Store(Protocol):
         """Newest first, those whose key is destroyed among them; the first is the one presented."""
         ...
 
+    async def presented_certificates(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Certificate]:
+        """By webhook_id; those that present none are left out."""
+        ...
+
     async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
         """Take back a rotation: the fallback is presented again. Raises `NotFound`; `Conflict` when the receiver has accepted the
         new one, or when there is no fallback."""

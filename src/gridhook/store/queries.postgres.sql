@@ -202,6 +202,10 @@ FROM unnest(:id::bigint[], :account_id::text[], :webhook_id::text[], :event_seq:
   :created_at::bigint[], :origin::text[], :recovery_id::text[])
   AS s (id, account_id, webhook_id, event_seq, due_at, expires_at, created_at, origin, recovery_id)
 
+-- piece: of_webhooks
+-- An array, so that the plan is a probe for each of them.
+webhook_id = ANY (ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
+
 -- name: accept_certificate
 -- One round trip for a batch.
 UPDATE webhook_certificates c SET accepted_at = s.accepted_at

@@ -389,6 +389,15 @@ SELECT {certificate_columns}
 FROM webhook_certificates WHERE account_id = :account_id AND webhook_id = :webhook_id
 ORDER BY replaced_at IS NULL DESC, created_at DESC, id DESC
 
+-- piece: of_webhooks
+-- Named in a JSON array.
+webhook_id IN (SELECT value FROM json_each(:webhook_ids))
+
+-- name: presented_certificates
+-- Of several webhooks.
+SELECT {certificate_columns}
+FROM webhook_certificates WHERE {of_webhooks} AND account_id = :account_id AND replaced_at IS NULL
+
 -- name: replace_certificate
 -- Another is presented in its place; from `retires_at` on it serves for nothing.
 UPDATE webhook_certificates SET replaced_at = coalesce(replaced_at, :now), retires_at = :retires_at
@@ -424,8 +433,9 @@ SELECT account_id, webhook_id, id FROM webhook_credentials WHERE retires_at <= :
 DELETE FROM webhook_credentials WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id AND retires_at <= :now
 
 -- name: note_notice
--- The last notice that was published of it.
+-- The last notice that was published of it. A process that is slow to say so takes nothing back.
 UPDATE webhook_certificates SET noticed_days = :days WHERE account_id = :account_id AND webhook_id = :webhook_id AND id = :id
+  AND (noticed_days IS NULL OR noticed_days > :days)
 
 -- name: expiring_certificates
 -- Of those that are presented, in the order in which they end. A deleted webhook presents none.

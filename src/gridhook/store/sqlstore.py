@@ -278,6 +278,9 @@ class SqlStore:
     async def certificates(self, account_id: str, webhook_id: str) -> list[Certificate]:
         return await self._readers.run(certificates.certificates, account_id, webhook_id)
 
+    async def presented_certificates(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Certificate]:
+        return await self._readers.run(certificates.presented_certificates, account_id, webhook_ids)
+
     async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
         return await self._edited(certificates.cancel_certificate, account_id, webhook_id, certificate_id, now)
 
