@@ -91,7 +91,7 @@ async def test_what_is_wrong_with_a_webhook_reaches_the_caller_of_the_sdk_in_wor
     with pytest.raises(AccessGridError, match=r"169\.254\.169\.254"):
         await asyncio.to_thread(client.create, name="Prod", url="http://169.254.169.254/", subscribed_events=EVENTS)
     with pytest.raises(AccessGridError, match="mtls"):
-        await asyncio.to_thread(client.create, name="Prod", url="http://127.0.0.1:9/", subscribed_events=EVENTS, auth_method="mtls")
+        await asyncio.to_thread(client.create, name="Prod", url="http://127.0.0.1:18009/", subscribed_events=EVENTS, auth_method="mtls")
 
 
 async def test_an_account_without_the_enterprise_plan_is_told_so(world):

@@ -60,7 +60,7 @@ WRONG = {
     "an unknown event": ({**WANTED, "subscribed_events": ["ag.access_pass.installed"]}, "subscribed_events"),
     "another auth method": ({**WANTED, "auth_method": "basic"}, "auth_method"),
     "an auth method that is a list": ({**WANTED, "auth_method": ["mtls"]}, "auth_method"),
-    "mtls, not yet": ({**WANTED, "auth_method": "mtls"}, "auth_method"),
+    "mtls without TLS": ({**WANTED, "auth_method": "mtls"}, "url"),
 }
 
 
@@ -78,6 +78,20 @@ async def test_a_webhook_that_cannot_be_is_422_naming_the_field(world, case):
 async def test_a_body_that_is_no_json_object_is_400(world, body):
     answer = await world.signed("POST", HOOKS, body)
     assert answer.status == 400, answer
+
+
+async def test_a_webhook_that_presents_a_certificate_shows_it_once_and_always_when_it_runs_out(world):
+    wanted = {**WANTED, "url": URL.replace("http:", "https:"), "auth_method": "mtls"}
+    created = (await world.signed("POST", HOOKS, json.dumps(wanted).encode())).json()
+    assert "private_key" not in created
+    assert created["client_cert"].startswith("-----BEGIN CERTIFICATE-----")
+    assert "PRIVATE KEY" not in created["client_cert"]
+    await world.create(URL)
+    bearer, mtls = (await world.signed("GET", HOOKS)).json()["webhooks"]
+    shown = (await world.signed("GET", f"{HOOKS}/{created['id']}")).json()
+    assert {row.get("cert_expires_at") for row in (created, mtls, shown)} == {created["cert_expires_at"]}
+    assert ("cert_expires_at" in bearer, "client_cert" in mtls, "client_cert" in shown) == (False, False, False)
+    assert (await world.signed("POST", f"{HOOKS}/{created['id']}/private-key")).status == 409
 
 
 async def test_repeated_events_are_kept_once_and_in_order(world):

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.service import Service
-from gridhook.web import auth, docs, health, publishing, schemas, vendor
+from gridhook.web import auth, authorities, docs, health, publishing, schemas, vendor
 from gridhook.web.call import Call, ClientGone, Receive, Scope, Send
-from gridhook.web.console import editing, keys, log, recovering, trying
+from gridhook.web.console import certificates, editing, keys, log, recovering, trying
 from gridhook.web.problems import Reply, defect, is_ours, refused
 from gridhook.web.routes import Routes
 
@@ -34,11 +34,13 @@ class Web:
                 *vendor.routes(service, authenticate),
                 *editing.routes(service, authenticate),
                 *keys.routes(service, authenticate),
+                *certificates.routes(service, authenticate),
                 *trying.routes(service, authenticate),
                 *log.routes(service, authenticate),
                 *recovering.routes(service, authenticate),
                 *publishing.routes(self._publishing),
                 *schemas.routes(settings),
+                *authorities.routes(service),
                 *health.routes(service),
                 *docs.routes(settings, lambda: self.routes.all),
             ]

@@ -185,7 +185,7 @@ def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     }
     if answer.has_body:
         content: dict[str, Any] = {"schema": schemas.of(answer.shape)} if answer.shape is not None else {}
-        shown["content"] = {answer.media: content}
+        shown["content"] = {answer.media: content, **{media: {} for media in answer.also}}
     return shown
 
 

@@ -41,7 +41,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and what comes with it. shape: a type, several of which the body is one, or None for no body (of `media`: any)."""
+    """A status and what comes with it. shape: a type, several of which the body is one, or None for no body (of `media`: any).
+
+    also: further media types that a caller can have instead.
+    """
 
     description: str
     shape: Any = None
@@ -49,6 +52,7 @@ class Answer:
     media: str = "application/json"
     has_body: bool = True
     example: object = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,17 +50,20 @@ class Webhooks(Section):
             current_page=page, per_page=per_page, total_pages=-(-found.total // per_page), total_count=found.total
         )
         listed = await self._service.webhooks.listed(caller.account_id, found.webhooks)
-        return reply(200, shapes.WebhookList(webhooks=[shapes.listed(one) for one in listed], pagination=pagination))
+        certificates = await self._certificates(caller.account_id, found.webhooks)
+        rows = [shapes.listed(one, certificates.get(one.webhook.id)) for one in listed]
+        return reply(200, shapes.WebhookList(webhooks=rows, pagination=pagination))
 
     @operation(
         "createWebhook",
         TAG,
         "Register a webhook",
-        "Shows its Private Key, once. The webhook is pending: a handshake with the URL starts at once and runs by itself; "
+        "Shows its Private Key (or, with mtls, the certificate that deliveries will present), once. The "
+        "webhook is pending: a handshake with the URL starts at once and runs by itself; "
         "events wait for its success. Members that we do not know are passed over.",
         access=Access.ACCOUNT,
         body=Body({JSON: shapes.NewWebhook}, {"usual": (JSON, _EXAMPLE)}),
-        answers={201: Answer("The webhook, and its Private Key.", shapes.CreatedWebhook)},
+        answers={201: Answer("The webhook, and its Private Key or certificate.", shapes.CreatedWebhook)},
         refusals={409: "The account has as many webhooks as it may.", 422: "A member breaks a rule; `field` names it."},
     )
     async def create(self, call: Call) -> Reply:
@@ -76,7 +79,7 @@ class Webhooks(Section):
             rate_per_second=wanted.rate_per_second,
             headers=wanted.headers,
         )
-        return reply(201, shapes.created(created.webhook, created.private_key))
+        return reply(201, shapes.created(created))
 
     @operation(
         "deleteWebhook",

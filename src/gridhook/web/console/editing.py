@@ -122,9 +122,10 @@ class Editing(Section):
         except NotFound:
             raise NotFound(GONE) from None
         lane = self._service.engine.lane_state(webhook.id)
+        certificates = await self._certificates(webhook.account_id, [found.webhook])
         # Of the state that is shown: a change between the edit and this look must not go unseen.
         etag = b'"%d"' % found.webhook.revision
-        return reply(200, shapes.detail(found, lane), [(b"etag", etag)])
+        return reply(200, shapes.detail(found, lane, certificates.get(webhook.id)), [(b"etag", etag)])
 
 
 def _expected(condition: str | None, webhook: Webhook) -> int | None:

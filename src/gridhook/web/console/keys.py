@@ -33,7 +33,11 @@ class Keys(Section):
             required=False,
         ),
         answers={201: Answer("The key: shown here, and never again.", shapes.IssuedPrivateKey)},
-        refusals={**NOT_FOUND, 409: "Another new key waits for its time: cancel that first.", 422: "The time lies too far ahead."},
+        refusals={
+            **NOT_FOUND,
+            409: "Another new key waits for its time (cancel that first), or the webhook presents a certificate.",
+            422: "The time lies too far ahead.",
+        },
     )
     async def rotate(self, call: Call) -> Reply:
         caller = await self._authenticate(call)

@@ -54,7 +54,7 @@ class Trying(Section):
     async def check(self, call: Call) -> Reply:
         caller = await self._authenticate(call)
         wanted = read_body(caller.body, webhooks.UrlToCheck, needs="url")
-        found = await self._service.check_url(caller.account_id, wanted.url)
+        found = await self._service.webhooks.check(caller.account_id, wanted.url)
         return reply(200, msgspec.convert(inspection.shown(found), CheckedUrl))
 
 

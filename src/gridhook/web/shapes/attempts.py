@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw
 
-from gridhook.model import Answered, AttemptKind, Echo, Origin, Phase, Reason, Timings, Unreachable
+from gridhook.model import Answered, AttemptKind, AuthMethod, Echo, Origin, Phase, Reason, Timings, Unreachable
 from gridhook.model import Attempt as LoggedAttempt
 from gridhook.rules.diagnosis import diagnose
 from gridhook.rules.header_fields import printable
@@ -69,7 +69,7 @@ class Attempt(Shape):
     tls_version: str | None
     reconnects: int
     url: Annotated[str, Meta(description="With its query string masked.")]
-    credential_id: Annotated[str | None, Meta(description="The Private Key that was sent.")]
+    credential_id: Annotated[str | None, Meta(description="The Private Key that was sent, or the certificate that was presented.")]
     response: Response | None
     bodies_dropped: Annotated[bool, Meta(description="The answer's headers and body were dropped by retention.")]
     next_attempt_at: Time | None
@@ -110,7 +110,9 @@ def in_full(found: FoundAttempt, headers: tuple[str, ...] = ()) -> AttemptDetail
     payload = found.payload or None
     command = None
     if payload is not None and attempt.kind is not AttemptKind.VERIFICATION:
-        command = curl.command(attempt.url, payload, with_key=attempt.credential_id is not None, headers=headers)
+        # A certificate's key is ours alone: the command goes without, and the receiver may refuse it.
+        certified = found.webhook is not None and found.webhook.auth_method is AuthMethod.MTLS
+        command = curl.command(attempt.url, payload, with_key=attempt.credential_id is not None and not certified, headers=headers)
     request = Request(method="POST", payload=None if payload is None else Raw(payload), curl=command)
     return AttemptDetail(**_members(attempt), request=request)
 

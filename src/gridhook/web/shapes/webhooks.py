@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from gridhook.engine.lane import LaneState
-from gridhook.model import AuthMethod, LaneLimits, Webhook
+from gridhook.model import AuthMethod, Certificate, LaneLimits, Webhook
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.rules.instants import rfc3339
 from gridhook.service.inputs import MAX_NAME, MOST_IN_FLIGHT, RATES
-from gridhook.service.webhooks import Detail, Listed
+from gridhook.service.webhooks import Created, Detail, Listed
 from gridhook.web.shapes import Shape, Time, health, time_of
 
 _NAME = Meta(
@@ -44,6 +44,9 @@ class WebhookRow(Shape):
     created_at: Time
     status: Annotated[Literal["pending", "verified"], Meta(description="pending: the URL is not proven; deliveries are held.")]
     verified_at: Time | None
+    cert_expires_at: Annotated[Time, Meta(description="mtls only: when the certificate that deliveries present runs out.")] | UnsetType = (
+        UNSET
+    )
 
 
 class Held(Shape):
@@ -53,7 +56,7 @@ class Held(Shape):
     expires_at: Annotated[Time | None, Meta(description="When the oldest is given up.")]
 
 
-class ListedWebhook(WebhookRow):
+class ListedWebhook(WebhookRow, kw_only=True):
     paused_at: Time | None
     held: Held
     health: health.HealthSummary
@@ -74,7 +77,11 @@ class WebhookList(Shape):
 
 
 class CreatedWebhook(WebhookRow):
-    private_key: Annotated[str, Meta(description="64 hex digits: shown here, and never again.")] | UnsetType = UNSET
+    private_key: Annotated[str, Meta(description="bearer_token only. 64 hex digits: shown here, and never again.")] | UnsetType = UNSET
+    client_cert: (
+        Annotated[str, Meta(description="mtls only. PEM: the certificate that deliveries present, then its issuer's. Shown here.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Limits(Shape):
@@ -126,7 +133,7 @@ class Lane(Shape):
     is_ramping: Annotated[bool, Meta(description="It came back a moment ago, and is led up gently.")]
 
 
-class WebhookDetail(WebhookRow):
+class WebhookDetail(WebhookRow, kw_only=True):
     """All that can be shown of a webhook; nothing secret."""
 
     paused_at: Time | None
@@ -165,7 +172,7 @@ class NewWebhook(Shape):
     name: Annotated[str, _NAME]
     url: Annotated[str, _URL]
     subscribed_events: Annotated[list[str], _EVENTS]
-    auth_method: Annotated[AuthMethod | None, Meta(description="null: bearer_token. mtls is refused for now")] = None
+    auth_method: Annotated[AuthMethod | None, Meta(description="null: bearer_token. mtls needs an https URL")] = None
     max_in_flight: Annotated[int | None, _IN_FLIGHT] = None
     rate_per_second: Annotated[float | None, _RATE] = None
     headers: Annotated[
@@ -219,28 +226,29 @@ class UrlToCheck(Shape, forbid_unknown_fields=True):
     url: Annotated[str, Meta(description="The URL to check, as it would be registered")]
 
 
-def row(webhook: Webhook) -> WebhookRow:
-    return WebhookRow(**_row(webhook))
+def created(made: Created) -> CreatedWebhook:
+    return CreatedWebhook(
+        **_row(made.webhook, made.certificate),
+        private_key=UNSET if made.private_key is None else made.private_key,
+        client_cert=UNSET if made.certificate is None else made.certificate.chain.decode(),
+    )
 
 
-def created(webhook: Webhook, private_key: str | None) -> CreatedWebhook:
-    return CreatedWebhook(**_row(webhook), private_key=UNSET if private_key is None else private_key)
-
-
-def listed(one: Listed) -> ListedWebhook:
+def listed(one: Listed, certificate: Certificate | None) -> ListedWebhook:
+    """certificate: the one that is presented, of a webhook that presents one; as below."""
     return ListedWebhook(
-        **_row(one.webhook),
+        **_row(one.webhook, certificate),
         paused_at=time_of(one.webhook.paused_at),
         held=Held(count=one.held, expires_at=time_of(one.held_until)),
         health=health.summary(one.health),
     )
 
 
-def detail(found: Detail, lane: LaneState) -> WebhookDetail:
+def detail(found: Detail, lane: LaneState, certificate: Certificate | None) -> WebhookDetail:
     webhook = found.webhook
     limits = webhook.limits or LaneLimits()
     return WebhookDetail(
-        **_row(webhook),
+        **_row(webhook, certificate),
         paused_at=time_of(webhook.paused_at),
         revision=webhook.revision,
         limits=Limits(max_in_flight=limits.max_in_flight, rate_per_second=limits.rate_per_second),
@@ -273,7 +281,7 @@ def private_keys(found: Detail) -> list[PrivateKey]:
     ]
 
 
-def _row(webhook: Webhook) -> dict[str, Any]:
+def _row(webhook: Webhook, certificate: Certificate | None) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "name": webhook.name,
@@ -283,4 +291,5 @@ def _row(webhook: Webhook) -> dict[str, Any]:
         "created_at": rfc3339(webhook.created_at),
         "status": webhook.status,
         "verified_at": time_of(webhook.verified_at),
+        "cert_expires_at": UNSET if certificate is None else rfc3339(certificate.expires_at),
     }
