@@ -119,6 +119,8 @@ async def ask(directory: Path) -> list[dict[str, object]]:
 def _settings(case: Case, ca_file: str) -> Settings:
     return Settings(
         ca_file=ca_file,
+        api_per_second=0,
+        checks_per_minute=100_000,
         refuse_networks=tuple(case.policy.get("extra_refuse", ())),
         nat64_prefixes=tuple(case.policy.get("nat64_prefixes", ())),
     )

@@ -16,7 +16,6 @@ from gridhook.limits import Budget, TimedCache
 from gridhook.model import Account, AccountSecret, NewEvent, Publication, PublisherKey
 from gridhook.rules import cloudevents, contexts, ids
 from gridhook.rules.cloudevents import Draft
-from gridhook.rules.inspection import Inspection
 from gridhook.service.authorities import Authorities
 from gridhook.service.certificates import Certificates
 from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
@@ -52,7 +51,6 @@ class Service:
         self.redelivery = Redelivery(store=store, engine=engine, settings=settings)
         # A bucket of two seconds' worth: a page of a console makes several calls at once.
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None
-        self._check_budget = Budget(settings.checks_per_minute, 60.0)
         self._publish_budget = Budget(2 * settings.publish_per_second, 2.0) if settings.publish_per_second else None
         self._publishers: TimedCache[PublisherKey | None] = TimedCache(KEY_CACHE_SECONDS)
         self._secrets: TimedCache[list[str]] = TimedCache(KEY_CACHE_SECONDS)
@@ -188,16 +186,6 @@ class Service:
     async def revoke_publisher_key(self, key_id: str) -> None:
         await self.store.revoke_publisher_key(key_id, now=self.clock.now())
         self._publishers.clear()
-
-    async def check_url(self, account_id: str, url: str) -> Inspection:
-        """What the guard thinks of a URL at this moment; nothing is sent to it. Show it with `rules.inspection.shown`.
-
-        Raises `TooMany`: each check may ask DNS, and who could check without end could walk the names that our DNS servers know.
-        """
-        wait = self._check_budget.take(account_id, time.monotonic())
-        if wait > 0:
-            raise TooMany(f"at most {self.settings.checks_per_minute} checks a minute; try again in {int(wait) + 1} s", int(wait) + 1)
-        return await self.transport.explain(url)
 
     def spend_call(self, account_id: str) -> None:
         """One console API call of this account. Raises `TooMany`."""

@@ -19,8 +19,11 @@ from gridhook.model import AuthMethod, Certificate, Health, Instant, LaneLimits,
 from gridhook.rules import catalogue, contexts, ids, signatures, static_headers
 from gridhook.rules import extras as extras_rules
 from gridhook.rules.addresses import Target
+from gridhook.rules.certificates import state_of
 from gridhook.rules.extras import Extras, SigningKey
+from gridhook.rules.inspection import Inspection
 from gridhook.service.authorities import Authorities
+from gridhook.service.certificates import Shown
 from gridhook.service.inputs import ENTROPY_BYTES, SECRET_BYTES, Issued, checked_limits, checked_name
 from gridhook.store.promises import AttemptDetail, Credential, CredentialInfo, Store, WebhookCounts, WebhookEdit
 from gridhook.transport.wire import Transport
@@ -49,11 +52,15 @@ class Listed:
     held: int
     held_until: Instant | None
     health: Health
+    certificate: Certificate | None = None  # the one that is presented
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """All that can be shown of one webhook: nothing secret. `headers`: names only; their values are masked by not being here."""
+    """All that can be shown of one webhook: nothing secret. `headers`: names only; their values are masked by not being here.
+
+    `certificates`: empty for one with a Private Key. `last_used`: of them, the one of the newest attempt; None when it had none.
+    """
 
     webhook: Webhook
     counts: WebhookCounts
@@ -62,6 +69,8 @@ class Detail:
     key_in_use: str | None
     headers: tuple[str, ...]
     signing_keys: tuple[SigningKey, ...] = field(repr=False)
+    certificates: tuple[Shown, ...] = ()
+    last_used: str | None = None
 
 
 class Changes(Value, frozen=True):
@@ -88,8 +97,10 @@ class Webhooks:
         self._clock: Clock = store.clock
         self._verify_budget = Budget(settings.verify_per_minute, 60.0)
         self._new_url_budget = Budget(settings.new_urls_per_minute, 60.0)
+        self._check_budget = Budget(settings.checks_per_minute, 60.0)
         self._test_budget = Budget(settings.tests_per_minute, 60.0)
         self._last_verify: dict[str, float] = {}
+        self._checks = f"at most {settings.checks_per_minute} checks and refusals of URLs a minute"
 
     # --- register, prove, delete --------------------------------------------------------------------------------
 
@@ -113,7 +124,7 @@ class Webhooks:
         events = self._checked_events(subscribed_events)
         limits = checked_limits(max_in_flight, rate_per_second)
         extras = Extras(headers=tuple(static_headers.check_headers(headers or {}).items()))
-        await self._check_url(url, auth_method)
+        await self._check_url(account_id, url, auth_method)
         page = await self._store.webhooks(account_id, offset=0, limit=1)
         if page.total >= self._settings.max_webhooks:
             raise Conflict(f"this account has {page.total} webhooks, the most it may have; delete one first")
@@ -165,10 +176,12 @@ class Webhooks:
         wanted = [webhook.id for webhook in webhooks]
         held = await self._store.held(account_id, wanted)
         health = await self._store.health(account_id, wanted, now=self._clock.now())
+        proving = [webhook.id for webhook in webhooks if webhook.auth_method is AuthMethod.MTLS]
+        presented = await self._store.presented_certificates(account_id, proving) if proving else {}
         found = []
         for one in webhooks:
             count, until = held.get(one.id, (0, None))
-            found.append(Listed(one, count, until, health.get(one.id, Health())))
+            found.append(Listed(one, count, until, health.get(one.id, Health()), presented.get(one.id)))
         return found
 
     async def detail(self, account_id: str, webhook_id: str) -> Detail:
@@ -181,7 +194,24 @@ class Webhooks:
         extras = self._opened(webhook)
         in_use = next((key.id for key in keys if key.activates_at <= now), None)
         names = tuple(name for name, _ in extras.headers)
-        return Detail(webhook, counts, health.get(webhook_id, Health()), keys, in_use, names, extras.live_keys(now))
+        certificates: tuple[Shown, ...] = ()
+        last_used = None
+        if webhook.auth_method is AuthMethod.MTLS:
+            certificates = tuple(Shown(one, state_of(one, now)) for one in await self._store.certificates(account_id, webhook_id))
+            newest = (await self._store.attempts(account_id, webhook_id, limit=1)).attempts
+            known = {one.certificate.id for one in certificates}
+            last_used = next((one.credential_id for one in newest if one.credential_id in known), None)
+        return Detail(
+            webhook,
+            counts,
+            health.get(webhook_id, Health()),
+            keys,
+            in_use,
+            names,
+            extras.live_keys(now),
+            certificates,
+            last_used,
+        )
 
     # --- edit, pause, resume ------------------------------------------------------------------------------------
 
@@ -201,7 +231,7 @@ class Webhooks:
                 raise _stale(before)
             edit = WebhookEdit(name=name, url=changes.url, subscribed_events=events)
             if isinstance(changes.url, str) and changes.url != before.url:
-                await self._check_url(changes.url, before.auth_method)
+                await self._check_url(account_id, changes.url, before.auth_method)
             if changes.max_in_flight is not UNSET or changes.rate_per_second is not UNSET:
                 edit = replace(edit, limits=_merged_limits(before, changes))
             if not isinstance(changes.headers, UnsetType):
@@ -218,7 +248,7 @@ class Webhooks:
     async def change_url(self, account_id: str, webhook_id: str, url: str) -> Webhook:
         """Point a webhook elsewhere, or have the same URL proven anew: pending again, deliveries held, a handshake starts."""
         before = await self._store.webhook(account_id, webhook_id)
-        await self._check_url(url, before.auth_method)
+        await self._check_url(account_id, url, before.auth_method)
         webhook = await self._store.change_url(account_id, webhook_id, url, now=self._clock.now())
         self._start_handshake(account_id, webhook_id)
         return webhook
@@ -329,6 +359,14 @@ class Webhooks:
         attempt = await self._engine.send_test(account_id, webhook_id, type)
         return await self._store.attempt(account_id, attempt.id)
 
+    async def check(self, account_id: str, url: str) -> Inspection:
+        """What the guard thinks of a URL at this moment; nothing is sent to it. Show it with `rules.inspection.shown`.
+
+        Raises `TooMany`: each check may ask DNS, and who could check without end could walk the names that our DNS servers know.
+        """
+        _spend(self._check_budget, account_id, self._checks)
+        return await self._transport.explain(url)
+
     # --- pieces -------------------------------------------------------------------------------------------------
 
     def _checked_events(self, names: object) -> tuple[str, ...]:
@@ -350,11 +388,13 @@ class Webhooks:
             remedy = "must be https for mtls: a certificate is presented over TLS only"
             raise Invalid(at, remedy if at == "url" else "mtls needs an https URL; change the URL first")
 
-    async def _check_url(self, url: str, method: AuthMethod) -> None:
+    async def _check_url(self, account_id: str, url: str, method: AuthMethod) -> None:
         target = self._transport.parse(url)
         self._check_scheme(target, method, "url")
         refused = await self._transport.vet(target)
         if refused is not None:
+            # A refusal tells as much as a check, so it costs as much.
+            _spend(self._check_budget, account_id, self._checks)
             raise Invalid("url", f"{refused.detail or refused.reason.value} ({refused.reason.value})")
 
     def _start_handshake(self, account_id: str, webhook_id: str) -> None:
