@@ -2,7 +2,7 @@
 const fs = require("node:fs");
 const https = require("node:https");
 
-const { pem, ca, version, pinned } = JSON.parse(process.argv[2]);
+const { pem, ca, version, pinned, keepAlive } = JSON.parse(process.argv[2]);
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 let connections = 0;
 
@@ -27,6 +27,7 @@ const server = https.createServer({
       status: 200,
     });
     const challenge = request.headers["x-accessgrid-webhook-challenge"];
+    if (!keepAlive) response.setHeader("Connection", "close");
     response.setHeader("Content-Type", "application/json");
     response.end(JSON.stringify(challenge ? { challenge } : { received: true }));
   });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import socket
@@ -47,6 +48,11 @@ class Handler(BaseHTTPRequestHandler):
         self.number = next(NUMBERS)
         super().setup()
 
+    def finish(self) -> None:
+        super().finish()
+        with contextlib.suppress(OSError):
+            self.request.unwrap()  # a session that ended without a farewell is not resumed
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         shown = self.request.getpeercert(binary_form=True)
@@ -63,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if not WANTED["keepAlive"]:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -85,18 +85,18 @@ class Receiver:
             self._look()
         return self.seen
 
-    def start(self, leaf: Leaf, client_ca_bundle: bytes, pinned: bytes | None) -> None:
+    def start(self, leaf: Leaf, client_ca_bundle: bytes, pinned: bytes | None, keep_alive: bool) -> None:
         bundle = self._home / "clients.pem"
         bundle.write_bytes(client_ca_bundle)
         if self.kind == "nginx":
-            self._start_nginx(leaf, bundle, pinned)
+            self._start_nginx(leaf, bundle, pinned, keep_alive)
             return
         fingerprint = ""
         if pinned is not None:
             fingerprint = x509.load_pem_x509_certificate(pinned).fingerprint(hashes.SHA256()).hex()
             if self.kind == "python":
                 bundle.write_bytes(pinned)
-        wanted = {"pem": str(leaf.path), "ca": str(bundle), "version": self.version, "pinned": fingerprint}
+        wanted = {"pem": str(leaf.path), "ca": str(bundle), "version": self.version, "pinned": fingerprint, "keepAlive": keep_alive}
         command = [sys.executable, str(HERE / "python_ssl.py")] if self.kind == "python" else [node(), str(HERE / "node.js")]
         self._process = subprocess.Popen([*command, json.dumps(wanted)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
@@ -113,7 +113,7 @@ class Receiver:
 
     # ------------------------------------------------------------------ nginx
 
-    def _start_nginx(self, leaf: Leaf, bundle: Path, pinned: bytes | None) -> None:
+    def _start_nginx(self, leaf: Leaf, bundle: Path, pinned: bytes | None, keep_alive: bool) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = listener.getsockname()[1]
         pin = ""
@@ -129,6 +129,7 @@ class Receiver:
                 bundle=bundle,
                 version=self.version,
                 pin=pin,
+                keepalive="60s" if keep_alive else "0",
             )
         )
         command = [nginx(), "-p", str(self._home), "-c", "nginx.conf", "-e", "error.log"]
@@ -184,7 +185,14 @@ def _certificate(text: str) -> x509.Certificate | None:
 
 @contextlib.contextmanager
 def start(
-    kind: Kind, version: TlsVersion, home: Path, *, server_leaf: Leaf, client_ca_bundle: bytes, pinned: bytes | None = None
+    kind: Kind,
+    version: TlsVersion,
+    home: Path,
+    *,
+    server_leaf: Leaf,
+    client_ca_bundle: bytes,
+    pinned: bytes | None = None,
+    keep_alive: bool = True,
 ) -> Iterator[Receiver]:
     """One that demands a client certificate of one of these authorities (PEM).
 
@@ -193,7 +201,7 @@ def start(
     """
     home.mkdir(parents=True, exist_ok=True)
     receiver = Receiver(kind, version, home)
-    receiver.start(server_leaf, client_ca_bundle, pinned)
+    receiver.start(server_leaf, client_ca_bundle, pinned, keep_alive)
     try:
         yield receiver
     finally:
@@ -237,7 +245,7 @@ http {{
   fastcgi_temp_path {home}/fastcgi;
   uwsgi_temp_path {home}/uwsgi;
   scgi_temp_path {home}/scgi;
-  keepalive_timeout 60s;
+  keepalive_timeout {keepalive};
   keepalive_requests 100000;
   default_type application/json;
   server {{
@@ -247,6 +255,7 @@ http {{
     ssl_protocols TLSv{version};
     ssl_client_certificate {bundle};
     ssl_verify_client on;
+    ssl_session_cache shared:sessions:1m;
     {pin}
     location / {{
       if ($http_x_accessgrid_webhook_challenge) {{ return 200 '{{"challenge":"$http_x_accessgrid_webhook_challenge"}}'; }}

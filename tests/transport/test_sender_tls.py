@@ -355,7 +355,7 @@ async def test_a_proxy_in_the_environment_is_ignored(send: Send, monkeypatch: py
     assert (proxy.connections, server.connections) == (0, 1)
 
 
-async def test_a_handle_that_served_one_https_host_can_serve_another(settings: Settings, phonebook: Phonebook, authority: Authority) -> None:
+async def test_a_handle_of_one_https_host_can_serve_another(settings: Settings, phonebook: Phonebook, authority: Authority) -> None:
     """When there are as many handles as slots, one of another host's is taken: with the sessions of the host that it goes to now."""
     sender = Sender(Guard(phonebook, policy_from(settings)), ca_file=settings.ca_file, idle_seconds=15, life_seconds=60, slots=-63)
     await sender.start()

@@ -66,7 +66,8 @@ def of_libcurl(
         return refused
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         return tls.of_certificate(low, verify, host, heard)
-    if code == pycurl.E_SSL_CERTPROBLEM:
+    # libcurl says the latter of a key that is none, or not the certificate's.
+    if code == pycurl.E_SSL_CERTPROBLEM or (code == pycurl.E_BAD_FUNCTION_ARGUMENT and heard.presented and phase is Phase.CONNECT):
         return Reason.CREDENTIAL_UNAVAILABLE, "our client certificate and its key could not be used; nothing was sent"
     if code == pycurl.E_SSL_CONNECT_ERROR or "openssl ssl_" in low:
         failed = tls.of_handshake(low, phase)

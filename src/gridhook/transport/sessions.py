@@ -1,6 +1,7 @@
 """TLS sessions to resume. libcurl keeps those of 25 peers only, in one list for all; here each client certificate has its own list.
 
 So what was proven with one certificate can never be taken up with another, or with none, whatever libcurl's list is keyed by.
+In TLS 1.2, libcurl offers session ids and no tickets: only servers with a session cache resume.
 """
 
 from __future__ import annotations

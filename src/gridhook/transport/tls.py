@@ -93,7 +93,7 @@ class Heard:
     """What went over one connection's handshake. `told`: of the receiver's certificate, by libcurl's words for it."""
 
     presented: bool = False  # the request has a client certificate
-    asked: bool = False  # the receiver asked for one
+    asked: bool = False  # the receiver asked for one, and has not begun to answer since
     alert: int | None = None
     told: tuple[tuple[str, str], ...] = ()
 

@@ -22,6 +22,8 @@ FENCE_SECONDS = 1.0  # libcurl's own limits lie this far behind ours, which deci
 EPOCH_MICROS = 1_000_000
 TOLD = (b"  subject: ", b"  issuer: ", b"  start date: ", b"  expire date: ")  # libcurl's words for the receiver's certificate
 CERTIFICATE_REQUEST = 13  # HandshakeType, RFC 8446 s4
+APPLICATION_DATA = 23  # ContentType, RFC 8446 s5.1
+ANSWERS: dict[str | None, int] = {"TLSv1.2": 5, "TLSv1.3": 1}  # how much libcurl shows of a record: its header, or what is inside
 
 
 class Job:
@@ -137,7 +139,7 @@ class Transfer:
         self.body_bytes = 0
         self.hello = False  # the TLS handshake has begun, thus TCP stands
         self.handshake: str | None = None
-        self.asked = False  # the handshake asked for a client certificate
+        self.asked = False  # the handshake asked for a client certificate, and no byte of an answer came since
         self.alert: int | None = None
         self.told: tuple[tuple[str, str], ...] = ()  # of the receiver's certificate
         self.deadline = 0.0
@@ -282,6 +284,8 @@ class Transfer:
                 self.alert = text[1]
             elif text[0] == CERTIFICATE_REQUEST and len(text) > 5:
                 self.asked = True
+            elif self.asked and text[0] == APPLICATION_DATA and len(text) == ANSWERS.get(self.handshake):
+                self.asked = False  # and it was content with what it got, for it answers
         elif kind == pycurl.INFOTYPE_TEXT:
             if text.startswith(b"SSL connection using "):
                 self.handshake = text[21:].split(b" ", 1)[0].decode("ascii", "replace")[:16]
@@ -402,7 +406,7 @@ class Transfer:
                 host=job.outgoing.target.host,
                 os_errno=self.curl.getinfo(pycurl.OS_ERRNO),
                 verify=self.curl.getinfo(pycurl.SSL_VERIFYRESULT),
-                heard=Heard(self.identity is not None, self.asked and not self.header_bytes, self.alert, self.told),
+                heard=Heard(self.identity is not None, self.asked, self.alert, self.told),
                 unsent=phase is Phase.REQUEST and not self.curl.getinfo(pycurl.SIZE_UPLOAD_T),
             )
         return Unreachable(reason, detail, phase, exchange)
