@@ -45,6 +45,7 @@ from tests.web.world import HANG_GUARD_SECONDS, LOW, Tenant, World, running
 
 STATIC = files("gridhook").joinpath("web", "static")
 HOOKS = "/v1/console/webhooks"
+CERTIFICATES = f"{HOOKS}/{{webhook_id}}/certificates"
 EXAMPLES = 12  # of each route, each kind of data and each set of ids
 CHECKS = [
     not_a_server_error,
@@ -76,6 +77,9 @@ async def _furnished(world: World, receiver: Receiver) -> Live:
     receiver.script(Reply(500))
     created = await world.create(receiver.url)
     spare = await world.create(receiver.url)
+    mtls = {"name": "mTLS", "url": "https://127.0.0.1:18009/h", "subscribed_events": [LOW["type"]], "auth_method": "mtls"}
+    certified = (await world.signed("POST", HOOKS, json.dumps(mtls).encode())).json()["id"]
+    issued = (await world.signed("GET", f"{HOOKS}/{certified}/certificates")).json()["certificates"][0]["id"]
     webhook_id = created["id"]
     one = f"{HOOKS}/{webhook_id}"
     await world.signed("POST", f"{one}/signing-key")
@@ -94,11 +98,17 @@ async def _furnished(world: World, receiver: Receiver) -> Live:
         "delivery_id": attempt["delivery_id"],
         "recovery_id": recovery.json()["id"],
         "key_id": later.json()["id"],
+        "certificate_id": issued,
         "account_id": world.ours.account_id,
         "type": LOW["type"],
         "file": "1.json",
     }
-    special = {f"DELETE {HOOKS}/{{webhook_id}}": {"webhook_id": spare["id"]}, "GET /docs/{file}": {"file": "start.js"}}
+    special = {
+        f"DELETE {HOOKS}/{{webhook_id}}": {"webhook_id": spare["id"]},
+        "GET /docs/{file}": {"file": "start.js"},
+        **{f"{method} {CERTIFICATES}": {"webhook_id": certified} for method in ("GET", "POST")},
+        **{f"{method} {CERTIFICATES}/{{certificate_id}}": {"webhook_id": certified} for method in ("GET", "DELETE")},
+    }
     return Live(world.base_url, world.ours, document, {name: str(value) for name, value in ids.items()}, special)
 
 
@@ -161,8 +171,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def test_every_route_answers_only_as_it_is_described(live: Live) -> None:
     broken, seen = _tried(live, live.document)
     assert broken == []
-    # It went through the doors: each route had a success among its answers, but for the one where it takes a receiver to have one.
-    assert {label for label, statuses in seen.items() if all(status >= 400 for status in statuses)} == {f"POST {HOOKS}"}
+    # It went through the doors: each route had a success among its answers, but for those where it takes a receiver to have one.
+    barred = {f"POST {HOOKS}", f"DELETE {CERTIFICATES}/{{certificate_id}}"}
+    assert {label for label, statuses in seen.items() if all(status >= 400 for status in statuses)} == barred
 
 
 def test_an_answer_that_is_not_described_would_be_noticed(live: Live) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec.inspect import StructType, type_info
+from msgspec.inspect import EnumType, LiteralType, StructType, type_info
 
 from gridhook.errors import Invalid, Unreadable
 from gridhook.model import Instant
@@ -155,11 +155,13 @@ def _description(shape: type[Shape], name: str) -> str:
 
 def _words(shape: type[Shape], name: str) -> list[str]:
     """The closed set that a member, or an entry of it, is from; empty when it is from none."""
-    return [str(word.value) for kind in _kinds(_fields(shape)[name]) for word in kind.cls] if name in _fields(shape) else []
+    return _closed(_fields(shape)[name]) if name in _fields(shape) else []
 
 
-def _kinds(found: Any) -> list[msgspec.inspect.EnumType]:
-    if isinstance(found, msgspec.inspect.EnumType):
-        return [found]
+def _closed(found: Any) -> list[str]:
+    if isinstance(found, EnumType):
+        return [str(word.value) for word in found.cls]
+    if isinstance(found, LiteralType):
+        return [str(value) for value in found.values]
     below = getattr(found, "types", None) or [one for one in (getattr(found, "type", None), getattr(found, "item_type", None)) if one]
-    return [kind for one in below for kind in _kinds(one)]
+    return [word for one in below for word in _closed(one)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gridhook.errors import NotFound
-from gridhook.model import DeliveryFilter
+from gridhook.model import DeliveryFilter, DeliveryState
 from gridhook.service import Service
 from gridhook.web.auth import Authenticator
 from gridhook.web.call import Call, is_id
@@ -74,7 +74,7 @@ class Recovering(Section):
         webhook = await self._webhook(caller.account_id, call)
         wanted = read_body(caller.body, shapes.NewRecovery)
         filter = DeliveryFilter(
-            states=tuple(dict.fromkeys(wanted.states or ())),
+            states=tuple(DeliveryState(state) for state in dict.fromkeys(wanted.states or ())),
             event_type=read_type(wanted.type),
             result=read_text(wanted.result, "result"),
             since=read_instant(wanted.since, "since"),

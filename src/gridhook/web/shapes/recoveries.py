@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -47,7 +47,7 @@ class Recoveries(Shape):
 class NewRecovery(Shape, forbid_unknown_fields=True):
     """Which deliveries of this webhook to make again; all that failed, when nothing is said."""
 
-    states: Annotated[list[DeliveryState] | None, Meta(description="failed (if absent) or delivered, or both")] = None
+    states: Annotated[list[Literal["failed", "delivered"]] | None, Meta(description="failed (if absent) or delivered, or both")] = None
     type: Annotated[str | None, Meta(description="Only events of this type")] = None
     result: Annotated[str | None, Meta(description="Only where the last attempt brought this: a status such as 503, or a reason")] = None
     since: Annotated[Time | None, Meta(description="Only deliveries made at or after this time")] = None
