@@ -119,7 +119,7 @@ async def test_twenty_edits_at_once_against_the_same_state_are_one_edit(world):
 
 WRONG = {
     "a member that is none": ({"nmae": "x"}, "nmae", "there are name, url"),
-    "a member that cannot be changed": ({"auth_method": "mtls"}, "auth_method", "is no member here"),
+    "a member that cannot be changed": ({"id": "wh_1"}, "id", "is no member here"),
     "no name": ({"name": None}, "name", "must be a string, not null"),
     "a blank name": ({"name": " "}, "name", "is required"),
     "a url that is a number": ({"url": 1}, "url", "must be a string"),
@@ -194,7 +194,14 @@ async def test_an_account_that_calls_too_fast_is_429_with_a_time_to_wait_and_its
 
 async def test_a_caller_may_sign_the_last_segment_of_any_path_as_generic_clients_do(world):
     created = await world.create(URL)
-    below = {"attempt_id": "1", "delivery_id": "1", "recovery_id": "rec_1", "key_id": "cred_1", "event_id": "evt%2F1"}
+    below = {
+        "attempt_id": "1",
+        "delivery_id": "1",
+        "recovery_id": "rec_1",
+        "key_id": "cred_1",
+        "certificate_id": "crt_1",
+        "event_id": "evt%2F1",
+    }
     tried = 0
     for route in world.web.routes.all:
         if route.path.startswith("/v1/console/"):

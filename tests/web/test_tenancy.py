@@ -10,9 +10,9 @@ from tests.web.world import LOW, World
 
 URL = "http://127.0.0.1:18009/h"
 SCHEMAS = {"/schemas/webhooks", "/schemas/webhooks/{type}/{file}"}
-OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{file}"} | SCHEMAS  # without any account's data
+OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{file}", "/v1/ca.pem"} | SCHEMAS  # without any account's data
 OWN = {"/v1/console/webhooks", "/v1/console/webhooks/check"}  # about the caller's own account, no id in the path
-BELOW = {"attempt_id": "1", "delivery_id": "1", "recovery_id": "rec_1", "key_id": "cred_1", "event_id": "evt_1"}
+BELOW = {"attempt_id": "1", "delivery_id": "1", "recovery_id": "rec_1", "key_id": "cred_1", "certificate_id": "crt_1", "event_id": "evt_1"}
 
 
 def concerning_one_webhook(world: World) -> list[tuple[Route, str]]:

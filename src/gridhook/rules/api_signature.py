@@ -30,7 +30,7 @@ WRAP = 76  # columns of GNU base64 without -w0
 
 # The fixed words of the console's routes that have more behind them. As an `id` they bind only to the last segment, where the SDKs'
 # list calls have them: a list signature never changes, and must not be good for deleting everything below the list.
-COLLECTIONS = frozenset({"v1", "console", "webhooks", "events", "attempts", "deliveries", "recoveries", "private-key"})
+COLLECTIONS = frozenset({"v1", "console", "webhooks", "events", "attempts", "deliveries", "recoveries", "private-key", "certificates"})
 
 _HEX = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _STAND_IN = b"0" * 64  # as long as our secrets; what it matches is never accepted

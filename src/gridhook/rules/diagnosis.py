@@ -11,6 +11,7 @@ from gridhook.rules.refusals import is_certificate_refusal
 
 LOCATION_SHOWN = 200  # bytes of a redirect's target
 DETAIL_SHOWN = 400
+NOTE_SHOWN = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,10 @@ def diagnose(attempt: Attempt) -> Diagnosis:
     words = _diagnose(attempt)
     if attempt.outcome.exchange.reconnects:
         again = "sent twice: the kept-alive connection was closed without an answer, and the request was made again at once on a new one"
-        return Diagnosis(f"{words.summary} ({again})", words.remedy)
+        words = Diagnosis(f"{words.summary} ({again})", words.remedy)
+    if attempt.note is not None:
+        note = printable(attempt.note.encode("utf-8", "replace"), NOTE_SHOWN)
+        words = Diagnosis(f"{words.summary}; {note}", words.remedy)
     return words
 
 

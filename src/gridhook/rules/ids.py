@@ -52,6 +52,11 @@ def certificate_id(entropy: bytes) -> str:
     return "crt_" + _text(entropy)
 
 
+def is_certificate_id(text: str | None) -> bool:
+    """Whether this names a client certificate, not a bearer key."""
+    return text is not None and text.startswith("crt_")
+
+
 def recovery_id(entropy: bytes) -> str:
     return "rec_" + _text(entropy)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from gridhook.clock import Clock
-from gridhook.errors import Conflict, Unavailable
+from gridhook.errors import Conflict, NotFound, TooMany, Unavailable
+from gridhook.limits import Budget
 from gridhook.model import AuthMethod, Certificate
 from gridhook.rules.certificates import CertificateState, state_of
 from gridhook.service.authorities import Authorities
 from gridhook.store.promises import Store
+
+ISSUED_PER_MINUTE = 10  # of one account, when people ask: what is shown of a certificate is kept for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,19 @@ class Certificates:
         self._store = store
         self._authorities = authorities
         self._clock: Clock = store.clock
+        self._budget = Budget(ISSUED_PER_MINUTE, 60.0)
 
     async def listed(self, account_id: str, webhook_id: str) -> list[Shown]:
         """Newest first, those whose key is destroyed among them. Raises `NotFound`."""
         now = self._clock.now()
         return [Shown(one, state_of(one, now)) for one in await self._store.certificates(account_id, webhook_id)]
+
+    async def one(self, account_id: str, webhook_id: str, certificate_id: str) -> Shown:
+        """Raises `NotFound`."""
+        for found in await self.listed(account_id, webhook_id):
+            if found.certificate.id == certificate_id:
+                return found
+        raise NotFound(f"no certificate {certificate_id}")
 
     async def presented(self, account_id: str, webhook_id: str) -> Certificate | None:
         """The one that requests carry. Raises `NotFound`."""
@@ -36,11 +48,15 @@ class Certificates:
     async def rotate(self, account_id: str, webhook_id: str, *, replacing: str | None = None) -> Certificate:
         """The next certificate, presented from now on; for seven days the one before is fallen back on when the receiver refuses it.
 
-        replacing: only if this is the one presented; `Conflict` otherwise. Raises `NotFound`; `Conflict` for a webhook with a Private Key.
+        replacing: only if this is the one presented; `Conflict` otherwise. Raises `NotFound`; `Conflict` for a webhook with a Private Key;
+        `TooMany` when somebody asks for one after the other.
         """
         webhook = await self._store.webhook(account_id, webhook_id)
         if webhook.auth_method is not AuthMethod.MTLS:
             raise Conflict("this webhook proves itself with a Private Key; change its auth_method to mtls to have a certificate issued")
+        wait = self._budget.take(account_id, time.monotonic()) if replacing is None else 0.0
+        if wait > 0:
+            raise TooMany(f"at most {ISSUED_PER_MINUTE} certificates a minute; try again in {int(wait) + 1} s", int(wait) + 1)
         certificate, credential = await self._authorities.issue(account_id, webhook_id)
         listed = await self._store.add_certificate(certificate, credential.sealed, replacing=replacing, now=self._clock.now())
         return listed[0]

@@ -39,9 +39,9 @@ def routes(service: Service) -> list[Route]:
         "getAuthorities",
         TAG,
         "Read which authorities issue our client certificates",
-        "What receivers of mtls webhooks must trust, as PEM, newest first. More than one while one replaces another: a new one is here some "
-        "days before it signs. Every webhook of every account has a certificate of theirs: a receiver must also check that the certificate "
-        "is its own webhook's, by the URI `urn:accessgrid:webhook:{webhook_id}` in its subjectAltName, by its CN, or by its fingerprint.",
+        "What receivers of mtls webhooks must trust, as PEM, newest first. More than one while one replaces another: a new one is here "
+        "some days before it signs. Every webhook of every account has a certificate of theirs: a receiver must also check that it is its "
+        "own webhook's, by the URI `urn:accessgrid:webhook:{webhook_id}` in its subjectAltName, by its CN, or by its fingerprint.",
         access=Access.ANYBODY,
         parameters=(files.CONDITION,),
         answers={200: Answer("One or several certificates.", headers=("ETag",), media=PEM), 304: files.UNCHANGED},

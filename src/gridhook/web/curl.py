@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from gridhook.rules.requests import CLOUDEVENT, USER_AGENT
 
 SECONDS = 15
+OURS_ALONE = (
+    "# The key of the certificate that was presented never leaves the sender: client.pem and client.key stand for a pair of your own,\n"
+    "# which the receiver must trust for this test.\n"
+)
 
 
-def command(url: str, payload: bytes, *, with_key: bool, headers: Sequence[str] = ()) -> str:
+def command(url: str, payload: bytes, *, with_key: bool, with_certificate: bool = False, headers: Sequence[str] = ()) -> str:
     """For a POSIX shell, several lines. It sends the payload byte for byte.
 
     The Private Key is read from the environment's PRIVATE_KEY, and the URL's query, which may hold a customer's token, from QUERY.
@@ -26,9 +30,11 @@ def command(url: str, payload: bytes, *, with_key: bool, headers: Sequence[str] 
         f"--header {shlex.quote(f'Content-Type: {CLOUDEVENT}')}",
         f"--header {shlex.quote(f'User-Agent: {USER_AGENT}')}",
     ]
+    if with_certificate:
+        lines.append("--cert client.pem --key client.key")
     if with_key:
         lines.append('--header "Authorization: Bearer $PRIVATE_KEY"')
     lines += [f"--header {shlex.quote(f'{name}: ***')}" for name in headers]
     lines.append("--data-binary @-")
     first, *rest = lines
-    return first + "\n" + " \\\n  ".join(rest)
+    return (OURS_ALONE if with_certificate else "") + first + "\n" + " \\\n  ".join(rest)

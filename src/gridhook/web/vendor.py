@@ -50,9 +50,7 @@ class Webhooks(Section):
             current_page=page, per_page=per_page, total_pages=-(-found.total // per_page), total_count=found.total
         )
         listed = await self._service.webhooks.listed(caller.account_id, found.webhooks)
-        certificates = await self._certificates(caller.account_id, found.webhooks)
-        rows = [shapes.listed(one, certificates.get(one.webhook.id)) for one in listed]
-        return reply(200, shapes.WebhookList(webhooks=rows, pagination=pagination))
+        return reply(200, shapes.WebhookList(webhooks=[shapes.listed(one) for one in listed], pagination=pagination))
 
     @operation(
         "createWebhook",

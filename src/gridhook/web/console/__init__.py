@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gridhook.errors import NotFound
-from gridhook.model import AuthMethod, Certificate, Webhook
+from gridhook.model import Webhook
 from gridhook.service import Service
 from gridhook.web.auth import Authenticator
 from gridhook.web.call import Call, is_id
@@ -32,11 +30,6 @@ class Section:
             return await self._service.store.webhook(account_id, webhook_id)
         except NotFound:
             raise NotFound(GONE) from None
-
-    async def _certificates(self, account_id: str, webhooks: Sequence[Webhook]) -> dict[str, Certificate]:
-        """What they present, by webhook; nothing is asked for those that prove themselves with a Private Key."""
-        presenting = [webhook.id for webhook in webhooks if webhook.auth_method is AuthMethod.MTLS]
-        return await self._service.store.presented_certificates(account_id, presenting) if presenting else {}
 
 
 def number_of(text: str, gone: str) -> int:

@@ -42,9 +42,9 @@ class Certificates(Section):
         "issueCertificate",
         TAG,
         "Issue the next certificate",
-        "Requests present it from now on. For 7 days, when the receiver's TLS layer refuses it, the same attempt is repeated at once with the "
-        "one before it. Asked for again before the receiver accepted it, it replaces only itself: the one that the receiver knows stays the "
-        "one to fall back on.",
+        "Requests present it from now on. For 7 days, when the receiver's TLS layer refuses it, the same attempt is repeated at once with "
+        "the one before it. Asked for again before the receiver accepted it, it replaces only itself: the one that the receiver knows "
+        "stays the one to fall back on.",
         access=Access.ACCOUNT,
         answers={201: Answer("The certificate that is presented now.", shapes.CertificateWithPem)},
         refusals={**NOT_FOUND, 409: "The webhook proves itself with a Private Key: change its `auth_method` to mtls first."},

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from msgspec import UNSET, UnsetType
+
 from gridhook.errors import Invalid, NotFound, Stale
 from gridhook.model import Webhook
 from gridhook.service import Service
-from gridhook.service.webhooks import Changes
+from gridhook.service.webhooks import Changes, Created
 from gridhook.web.auth import Authenticator
 from gridhook.web.call import Call
 from gridhook.web.console import GONE, NOT_FOUND, ONE, Section
@@ -54,7 +56,9 @@ class Editing(Section):
         TAG,
         "Change a webhook",
         "All of the changes or none. Another URL makes the webhook pending again: its deliveries are held, attempt numbers kept, and go "
-        "to the new URL once that is proven. A new name and other subscriptions hold for events published from now on.",
+        "to the new URL once that is proven. A new name and other subscriptions hold for events published from now on. `auth_method` is "
+        "changed by itself, without other members: the answer shows the new Private Key or certificate, which is used at once; the old "
+        "one is forgotten, and the webhook stays verified.",
         access=Access.ACCOUNT,
         parameters=(_IF_MATCH,),
         body=Body(
@@ -63,12 +67,14 @@ class Editing(Section):
                 "rename": (JSON, {"name": "Production badge sync"}),
                 "move": (JSON, {"url": "https://example.com/hooks/v2"}),
                 "limit": (JSON, {"max_in_flight": 4, "rate_per_second": 10}),
+                "present a certificate": (JSON, {"auth_method": "mtls"}),
                 "headers": (JSON, {"headers": {"X-Team": "access-control", "X-Old": None}}),
             },
         ),
-        answers={200: _SHOWN},
+        answers={200: Answer("The webhook as it is now.", (shapes.WebhookDetail, shapes.SwitchedWebhook), headers=("ETag",))},
         refusals={
             **NOT_FOUND,
+            409: "It proves itself with this `auth_method` already.",
             412: "It was changed since you read it: read it again, then decide.",
             422: "A member is unknown or breaks a rule; `field` names it.",
         },
@@ -78,6 +84,12 @@ class Editing(Section):
         webhook = await self._webhook(caller.account_id, call)
         revision = _expected(call.header(b"if-match"), webhook)
         wanted = read_body(caller.body, shapes.WebhookChanges, needs="the members to change")
+        if not isinstance(wanted.auth_method, UnsetType):
+            others = [name for name in wanted.__struct_fields__ if name != "auth_method" and getattr(wanted, name) is not UNSET]
+            if others:
+                raise Invalid("auth_method", f"is changed by itself; send {', '.join(others)} in another call")
+            switched = await self._service.webhooks.switch_auth(caller.account_id, webhook.id, wanted.auth_method, revision=revision)
+            return await self._shown(switched.webhook, switched)
         changes = Changes(
             name=wanted.name,
             url=wanted.url,
@@ -116,16 +128,16 @@ class Editing(Section):
         webhook = await self._webhook(caller.account_id, call)
         return await self._shown(await self._service.webhooks.resume(caller.account_id, webhook.id))
 
-    async def _shown(self, webhook: Webhook) -> Reply:
+    async def _shown(self, webhook: Webhook, switched: Created | None = None) -> Reply:
         try:
             found = await self._service.webhooks.detail(webhook.account_id, webhook.id)
         except NotFound:
             raise NotFound(GONE) from None
         lane = self._service.engine.lane_state(webhook.id)
-        certificates = await self._certificates(webhook.account_id, [found.webhook])
         # Of the state that is shown: a change between the edit and this look must not go unseen.
         etag = b'"%d"' % found.webhook.revision
-        return reply(200, shapes.detail(found, lane, certificates.get(webhook.id)), [(b"etag", etag)])
+        shown = shapes.detail(found, lane) if switched is None else shapes.switched(switched, found, lane)
+        return reply(200, shown, [(b"etag", etag)])
 
 
 def _expected(condition: str | None, webhook: Webhook) -> int | None:

@@ -107,7 +107,7 @@ class Log(Section):
         webhook = await self._webhook(caller.account_id, call)
         found = await self._attempt(caller.account_id, webhook.id, number_of(call.params["attempt_id"], NO_ATTEMPT))
         detail = await self._service.webhooks.detail(caller.account_id, webhook.id)
-        return reply(200, attempt_shapes.in_full(found, detail.headers))
+        return reply(200, attempt_shapes.in_full(found, detail.headers, [one.certificate for one in detail.certificates]))
 
     @operation(
         "listDeliveries",

@@ -38,7 +38,7 @@ class Trying(Section):
         wanted = read_body(caller.body, webhooks.NewTest, needs="type")
         found = await self._service.webhooks.send_test(caller.account_id, webhook.id, wanted.type)
         detail = await self._service.webhooks.detail(caller.account_id, webhook.id)
-        return reply(200, attempts.in_full(found, detail.headers))
+        return reply(200, attempts.in_full(found, detail.headers, [one.certificate for one in detail.certificates]))
 
     @operation(
         "checkUrl",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw
 
-from gridhook.model import Answered, AttemptKind, AuthMethod, Echo, Origin, Phase, Reason, Timings, Unreachable
+from gridhook.model import Answered, AttemptKind, Certificate, Echo, Origin, Phase, Reason, Timings, Unreachable
 from gridhook.model import Attempt as LoggedAttempt
+from gridhook.rules import ids
 from gridhook.rules.diagnosis import diagnose
 from gridhook.rules.header_fields import printable
 from gridhook.rules.instants import rfc3339
@@ -61,8 +63,9 @@ class Attempt(Shape):
     reason: Annotated[Reason | None, Meta(description="Why no status came.")]
     phase: Annotated[Phase | None, Meta(description="How far an unreachable one got.")]
     echo: Annotated[Echo | None, Meta(description="Of handshakes: what the receiver's answer was worth.")]
-    summary: Annotated[str, Meta(description="What happened, in words.")]
+    summary: Annotated[str, Meta(description="What happened, in words; with the note, if there is one.")]
     remedy: Annotated[str | None, Meta(description="What to do, if anything.")]
+    note: Annotated[str | None, Meta(description="Beside the outcome: that the receiver refused the newest certificate first, and why.")]
     started_at: Time
     timings_ms: TimingsShown
     remote_address: str | None
@@ -94,27 +97,41 @@ class Request(Shape):
     ]
 
 
+class PresentedCertificate(Shape):
+    """Of a client certificate, what receivers' logs know it by."""
+
+    id: str
+    serial: Annotated[str, Meta(description="Hexadecimal.")]
+    fingerprint: Annotated[str, Meta(description="SHA-256 of the certificate in DER, hexadecimal.")]
+
+
 class AttemptDetail(Attempt, kw_only=True):
     """One attempt in full."""
 
     request: Request
+    certificate: Annotated[PresentedCertificate | None, Meta(description="The client certificate that was presented.")]
 
 
 def shown(attempt: LoggedAttempt) -> Attempt:
     return Attempt(**_members(attempt))
 
 
-def in_full(found: FoundAttempt, headers: tuple[str, ...] = ()) -> AttemptDetail:
-    """headers: names of the webhook's own headers, as they are now; their values are masked."""
+def in_full(found: FoundAttempt, headers: tuple[str, ...] = (), certificates: Sequence[Certificate] = ()) -> AttemptDetail:
+    """headers: names of the webhook's own headers, as they are now; their values are masked. certificates: the webhook's."""
     attempt = found.attempt
     payload = found.payload or None
     command = None
     if payload is not None and attempt.kind is not AttemptKind.VERIFICATION:
-        # A certificate's key is ours alone: the command goes without, and the receiver may refuse it.
-        certified = found.webhook is not None and found.webhook.auth_method is AuthMethod.MTLS
-        command = curl.command(attempt.url, payload, with_key=attempt.credential_id is not None and not certified, headers=headers)
+        certified = ids.is_certificate_id(attempt.credential_id)
+        with_key = attempt.credential_id is not None and not certified
+        command = curl.command(attempt.url, payload, with_key=with_key, with_certificate=certified, headers=headers)
     request = Request(method="POST", payload=None if payload is None else Raw(payload), curl=command)
-    return AttemptDetail(**_members(attempt), request=request)
+    presented = next((one for one in certificates if one.id == attempt.credential_id), None)
+    return AttemptDetail(
+        **_members(attempt),
+        request=request,
+        certificate=None if presented is None else PresentedCertificate(presented.id, presented.serial, presented.fingerprint),
+    )
 
 
 def masked(url: str) -> str:
@@ -144,6 +161,7 @@ def _members(attempt: LoggedAttempt) -> dict[str, Any]:
         "echo": attempt.echo,
         "summary": words.summary,
         "remedy": words.remedy or None,
+        "note": attempt.note,
         "started_at": rfc3339(attempt.started_at),
         "timings_ms": _timings(exchange.timings),
         "remote_address": exchange.remote_address,

@@ -20,7 +20,7 @@ class Certificate(Shape):
         CertificateState,
         Meta(
             description="presented: requests carry it. fallback: replaced, and presented when the receiver's TLS layer refuses the newer "
-            "one, until `retires_at`. retired: its key is destroyed. expired: presented no more, and nothing is sent until another is issued."
+            "one, until `retires_at`. retired: its key is destroyed. expired: nothing is sent until another is issued."
         ),
     ]
     serial: Annotated[str, Meta(description="Hexadecimal.")]
@@ -65,7 +65,9 @@ def presented(all: tuple[Shown, ...], last_used: str | None) -> Presented:
         return next((shown(one) for one in all if one.state in states), None)
 
     return Presented(
-        presented=first(CertificateState.PRESENTED, CertificateState.EXPIRED), fallback=first(CertificateState.FALLBACK), last_used=last_used
+        presented=first(CertificateState.PRESENTED, CertificateState.EXPIRED),
+        fallback=first(CertificateState.FALLBACK),
+        last_used=last_used,
     )
 
 

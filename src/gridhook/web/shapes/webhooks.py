@@ -12,7 +12,7 @@ from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.rules.instants import rfc3339
 from gridhook.service.inputs import MAX_NAME, MOST_IN_FLIGHT, RATES
 from gridhook.service.webhooks import Created, Detail, Listed
-from gridhook.web.shapes import Shape, Time, health, time_of
+from gridhook.web.shapes import Shape, Time, certificates, health, time_of
 
 _NAME = Meta(
     description="A label that people recognise, 1 to 120 characters without control characters",
@@ -145,6 +145,16 @@ class WebhookDetail(WebhookRow, kw_only=True):
     deliveries: Waiting
     health: health.HealthShown
     lane: Lane
+    certificate: Annotated[certificates.Presented | None, Meta(description="null for bearer_token.")]
+
+
+class SwitchedWebhook(WebhookDetail, kw_only=True):
+    """A webhook that proves itself in another way now; what it does so with is shown here."""
+
+    private_key: Annotated[str, Meta(description="bearer_token only. 64 hex digits: shown here, and never again.")] | UnsetType = UNSET
+    client_cert: (
+        Annotated[str, Meta(description="mtls only. PEM: the certificate that deliveries present, then its issuer's.")] | UnsetType
+    ) = UNSET
 
 
 class Verification(Shape):
@@ -190,6 +200,7 @@ class WebhookChanges(Shape, forbid_unknown_fields=True):
     name: Annotated[str, _NAME] | UnsetType = UNSET
     url: Annotated[str, _URL] | UnsetType = UNSET
     subscribed_events: Annotated[list[str], _EVENTS] | UnsetType = UNSET
+    auth_method: Annotated[AuthMethod, Meta(description="Is changed by itself, without other members")] | UnsetType = UNSET
     max_in_flight: Annotated[int | None, _IN_FLIGHT] | UnsetType = UNSET
     rate_per_second: Annotated[float | None, _RATE] | UnsetType = UNSET
     headers: (
@@ -227,51 +238,55 @@ class UrlToCheck(Shape, forbid_unknown_fields=True):
 
 
 def created(made: Created) -> CreatedWebhook:
-    return CreatedWebhook(
-        **_row(made.webhook, made.certificate),
-        private_key=UNSET if made.private_key is None else made.private_key,
-        client_cert=UNSET if made.certificate is None else made.certificate.chain.decode(),
-    )
+    return CreatedWebhook(**_row(made.webhook, made.certificate), **_proof(made))
 
 
-def listed(one: Listed, certificate: Certificate | None) -> ListedWebhook:
-    """certificate: the one that is presented, of a webhook that presents one; as below."""
+def listed(one: Listed) -> ListedWebhook:
     return ListedWebhook(
-        **_row(one.webhook, certificate),
+        **_row(one.webhook, one.certificate),
         paused_at=time_of(one.webhook.paused_at),
         held=Held(count=one.held, expires_at=time_of(one.held_until)),
         health=health.summary(one.health),
     )
 
 
-def detail(found: Detail, lane: LaneState, certificate: Certificate | None) -> WebhookDetail:
+def detail(found: Detail, lane: LaneState) -> WebhookDetail:
+    return WebhookDetail(**_detail(found, lane))
+
+
+def switched(made: Created, found: Detail, lane: LaneState) -> SwitchedWebhook:
+    return SwitchedWebhook(**_detail(found, lane), **_proof(made))
+
+
+def _detail(found: Detail, lane: LaneState) -> dict[str, Any]:
     webhook = found.webhook
     limits = webhook.limits or LaneLimits()
-    return WebhookDetail(
-        **_row(webhook, certificate),
-        paused_at=time_of(webhook.paused_at),
-        revision=webhook.revision,
-        limits=Limits(max_in_flight=limits.max_in_flight, rate_per_second=limits.rate_per_second),
-        private_keys=private_keys(found),
-        headers=dict.fromkeys(found.headers, "***"),
-        signing_keys=[
+    return {
+        **_row(webhook, next((one.certificate for one in found.certificates if one.certificate.replaced_at is None), None)),
+        "paused_at": time_of(webhook.paused_at),
+        "revision": webhook.revision,
+        "limits": Limits(max_in_flight=limits.max_in_flight, rate_per_second=limits.rate_per_second),
+        "private_keys": private_keys(found),
+        "headers": dict.fromkeys(found.headers, "***"),
+        "signing_keys": [
             SigningKey(id=key.id, created_at=rfc3339(key.created_at), expires_at=time_of(key.expires_at)) for key in found.signing_keys
         ],
-        deliveries=Waiting(
+        "deliveries": Waiting(
             held=found.counts.held,
             queued=found.counts.queued,
             oldest_expires_at=time_of(found.counts.oldest_expires_at),
             held_expires_at=time_of(found.counts.held_until),
         ),
-        health=health.whole(found.health),
-        lane=Lane(
+        "health": health.whole(found.health),
+        "lane": Lane(
             in_flight=lane.in_flight,
             limit=lane.limit,
             rate_per_second=lane.rate_per_second,
             is_failing=lane.is_failing,
             is_ramping=lane.is_ramping,
         ),
-    )
+        "certificate": certificates.presented(found.certificates, found.last_used) if webhook.auth_method is AuthMethod.MTLS else None,
+    }
 
 
 def private_keys(found: Detail) -> list[PrivateKey]:
@@ -292,4 +307,11 @@ def _row(webhook: Webhook, certificate: Certificate | None) -> dict[str, Any]:
         "status": webhook.status,
         "verified_at": time_of(webhook.verified_at),
         "cert_expires_at": UNSET if certificate is None else rfc3339(certificate.expires_at),
+    }
+
+
+def _proof(made: Created) -> dict[str, Any]:
+    return {
+        "private_key": UNSET if made.private_key is None else made.private_key,
+        "client_cert": UNSET if made.certificate is None else made.certificate.chain.decode("ascii"),
     }
