@@ -16,7 +16,9 @@ DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 
-def made(days: float = 365, *, told: int | None = None, replaced_at: Instant | None = None, retires_at: Instant | None = None) -> Certificate:
+def made(
+    days: float = 365, *, told: int | None = None, replaced_at: Instant | None = None, retires_at: Instant | None = None
+) -> Certificate:
     return Certificate(
         "acc", "wh", "crt", "ca", "01", "ff", b"", NOON - HOUR, NOON + int(days * DAY), NOON, None, replaced_at, retires_at, told
     )
