@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from gridhook.cli.terminal import instant, json_line, safe, safe_bytes
-from gridhook.model import Answered, Attempt, Origin, Outcome
+from gridhook.model import Answered, Attempt, Certificate, Origin, Outcome
+from gridhook.rules import ids
 from gridhook.rules.diagnosis import diagnose
 from gridhook.service import Service
 from gridhook.store.promises import AttemptDetail
@@ -22,10 +23,11 @@ PHASES = (("dns", "dns_us"), ("connect", "connect_us"), ("tls", "tls_us"), ("fir
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An attempt with what was sent. headers: names of the webhook's own headers, as they are now."""
+    """An attempt with what was sent. headers: names of the webhook's own headers, as they are now. certificates: the webhook's."""
 
     detail: AttemptDetail
-    headers: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
 
     @property
     def attempt(self) -> Attempt:
@@ -35,8 +37,10 @@ class Found:
 async def find(service: Service, account: str, attempt_id: int) -> Found:
     """Raises `NotFound`."""
     detail = await service.store.attempt(account, attempt_id)
-    webhook = detail.webhook
-    return Found(detail, () if webhook is None else (await service.webhooks.detail(account, webhook.id)).headers)
+    if detail.webhook is None:
+        return Found(detail)
+    webhook = await service.webhooks.detail(account, detail.webhook.id)
+    return Found(detail, webhook.headers, tuple(one.certificate for one in webhook.certificates))
 
 
 def is_received(outcome: Outcome) -> bool:
@@ -74,12 +78,17 @@ def result(outcome: Outcome) -> str:
 
 def show(found: Found, as_json: bool) -> None:
     """All of it, with the request as a command that repeats it."""
-    request = shapes.in_full(found.detail, found.headers).request
+    whole = shapes.in_full(found.detail, found.headers, found.certificates)
+    request, presented = whole.request, whole.certificate
     if as_json:
         payload = None if request.payload is None else json.loads(bytes(request.payload))
-        click.echo(json_line({**attempt_json(found.attempt), "payload": payload, "curl": request.curl}))
+        shown = None if presented is None else {"id": presented.id, "serial": presented.serial, "fingerprint": presented.fingerprint}
+        click.echo(json_line({**attempt_json(found.attempt), "certificate": shown, "payload": payload, "curl": request.curl}))
         return
-    for name, value in _lines(found.attempt).items():
+    lines = _lines(found.attempt)
+    if presented is not None:
+        lines["certificate"] += f", serial {presented.serial}"
+    for name, value in lines.items():
         click.echo(f"{name:18} {safe(value)}")
     outcome = found.attempt.outcome
     if isinstance(outcome, Answered):
@@ -88,7 +97,8 @@ def show(found: Found, as_json: bool) -> None:
             for line in text[:SHOWN_BYTES].splitlines():
                 click.echo(f"    {safe_bytes(line, SHOWN_BYTES)}")
     if request.curl is not None:
-        click.echo("to repeat it (set PRIVATE_KEY first, and QUERY where it stands; put the values of your own headers for ***)")
+        first = "QUERY" if ids.is_certificate_id(found.attempt.credential_id) else "PRIVATE_KEY first, and QUERY"
+        click.echo(f"to repeat it (set {first} where it stands; put the values of your own headers for ***)")
         click.echo(_printable(request.curl))
 
 
@@ -115,7 +125,7 @@ def _lines(attempt: Attempt) -> dict[str, str]:
         "timings": ", ".join(f"{name} {us / 1000:.1f} ms" for name, us in timings if us is not None),
         "remote address": exchange.remote_address or "-",
         "tls version": exchange.tls_version or "-",
-        "Private Key": attempt.credential_id or "-",
+        "certificate" if ids.is_certificate_id(attempt.credential_id) else "Private Key": attempt.credential_id or "-",
     }
     if not isinstance(outcome, Answered) and outcome.detail:
         lines["detail"] = outcome.detail
@@ -156,6 +166,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "tls_version": exchange.tls_version,
         "reconnects": exchange.reconnects,
         "credential": attempt.credential_id,
+        "note": attempt.note,
         "delivery": attempt.delivery_id,
         "origin": attempt.origin.value,
         "bodies_dropped": attempt.bodies_dropped,

@@ -9,10 +9,10 @@ import click
 import msgspec
 
 from gridhook.cli.terminal import instant, safe
-from gridhook.model import Delivery, DeliveryState, Health, Instant, LaneLimits, Origin, Recovery, Webhook, Window
+from gridhook.model import AuthMethod, Delivery, DeliveryState, Health, Instant, LaneLimits, Origin, Recovery, Webhook, Window
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.service.webhooks import Detail, Listed
-from gridhook.web.shapes import Shape, health
+from gridhook.web.shapes import Shape, certificates, health
 from gridhook.web.shapes import webhooks as shapes
 
 DELIVERIES = ("DELIVERY", "STATE", "EVENT TYPE", "EVENT ID", "ATTEMPTS", "LAST RESULT", "NEXT ATTEMPT", "EXPIRES", "CREATED")
@@ -55,7 +55,8 @@ def webhook_json(webhook: Webhook) -> dict[str, Any]:
 
 def listed_json(listed: Listed) -> dict[str, Any]:
     waiting = {"held": listed.held, "held_until": _instant(listed.held_until)}
-    return {**webhook_json(listed.webhook), **waiting, "health": builtin(health.summary(listed.health))}
+    expires = {} if listed.certificate is None else {"cert_expires_at": instant(listed.certificate.expires_at)}
+    return {**webhook_json(listed.webhook), **expires, **waiting, "health": builtin(health.summary(listed.health))}
 
 
 def detail_json(detail: Detail) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def detail_json(detail: Detail) -> dict[str, Any]:
         "signing_keys": [
             {"id": key.id, "created_at": instant(key.created_at), "expires_at": _instant(key.expires_at)} for key in detail.signing_keys
         ],
+        **_presented_json(detail),
         "health": builtin(health.whole(detail.health)),
     }
 
@@ -87,6 +89,7 @@ def detail_lines(detail: Detail, now: Instant) -> dict[str, object]:
         "status": state(webhook),
         "verified_at": _instant(webhook.verified_at),
         "paused_at": _instant(webhook.paused_at),
+        "auth_method": webhook.auth_method.value,
         "created_at": instant(webhook.created_at),
         "revision": webhook.revision,
         "subscribed_events": f"all {len(EVENT_TYPES)} types"
@@ -102,10 +105,33 @@ def detail_lines(detail: Detail, now: Instant) -> dict[str, object]:
             key.id + ("" if key.expires_at is None else f"  replaced, signs along until {instant(key.expires_at)}")
             for key in detail.signing_keys
         ],
+        **_presented_lines(detail),
         "health": health_words(detail.health),
         "last hour": window_words(detail.health.hour),
         "last day": window_words(detail.health.day),
     }
+
+
+def _presented_json(detail: Detail) -> dict[str, Any]:
+    if detail.webhook.auth_method is not AuthMethod.MTLS:
+        return {}
+    shown = certificates.presented(detail.certificates, detail.last_used)
+    expires = {} if shown.presented is None else {"cert_expires_at": shown.presented.expires_at}
+    return {**expires, "certificate": builtin(shown)}
+
+
+def _presented_lines(detail: Detail) -> dict[str, object]:
+    """Of an mTLS webhook: what it presents, and how far its receiver is."""
+    if detail.webhook.auth_method is not AuthMethod.MTLS:
+        return {}
+    shown = certificates.presented(detail.certificates, detail.last_used)
+    lines = []
+    if (new := shown.presented) is not None:
+        accepted = "not accepted yet" if new.accepted_at is None else f"accepted {new.accepted_at}"
+        lines.append(f"{new.id}  {new.state.value}, {accepted}, expires {new.expires_at}")
+    if (old := shown.fallback) is not None:
+        lines.append(f"{old.id}  fallen back on until {old.retires_at}")
+    return {"certificates": lines, "last used": detail.last_used}
 
 
 def state(webhook: Webhook) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,11 +16,12 @@ from gridhook.cli.database import with_service
 from gridhook.cli.shown import detail_json, detail_lines, fields, held, state
 from gridhook.cli.terminal import Failure, json_line, safe
 from gridhook.clock import SystemClock
-from gridhook.model import Attempt, AttemptFilter, AttemptKind, Echo
+from gridhook.model import Attempt, AttemptFilter, AttemptKind, AuthMethod, Echo
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.service import Service
 from gridhook.service.webhooks import Detail
 
+AUTH_METHOD = click.Choice([one.value for one in AuthMethod])
 HANDSHAKES = AttemptFilter(kind=AttemptKind.VERIFICATION)
 POLL_SECONDS = 0.25
 SPARE_SECONDS = 10.0  # beyond the longest request: to start it and to write down what came of it
@@ -31,6 +32,7 @@ ONCE = "shown once; only its sealed form is kept"
 @click.option("--name", required=True, help="A label that people recognise.")
 @click.option("--url", "target", required=True, help="Where events are to be sent.")
 @click.option("--event", "events", multiple=True, required=True, metavar="TYPE", help="A type to subscribe to, or `all`; repeatable.")
+@click.option("--auth-method", type=AUTH_METHOD, help="How deliveries prove where they come from; left out: bearer_token.")
 @click.option("--max-in-flight", type=int, help="Most requests at the same time.")
 @click.option("--rate", type=float, help="Most requests per second.")
 @click.option("--header", "headers", multiple=True, type=options.header, metavar="NAME=VALUE", help="Sent with each delivery; repeatable.")
@@ -39,6 +41,7 @@ def create(
     name: str,
     target: str,
     events: tuple[str, ...],
+    auth_method: str | None,
     max_in_flight: int | None,
     rate: float | None,
     headers: tuple[tuple[str, str], ...],
@@ -46,20 +49,21 @@ def create(
     server: str | None,
     as_json: bool,
 ) -> None:
-    """Register a webhook; prints its id and its Private Key, once. The server makes the handshake with the URL at once.
+    """Register a webhook; prints its id and its Private Key, once, or with mtls the certificate that it will present.
+
+    The server makes the handshake with the URL at once.
 
     \b
     gridhook webhooks create --name Prod --url https://hooks.example.com/ag --event ag.access_pass.issued --account acc_...
     """
     wanted: dict[str, Any] = {"name": name, "url": target, "subscribed_events": _types(events)}
-    given = {"max_in_flight": max_in_flight, "rate_per_second": rate, "headers": dict(headers) or None}
+    given = {"auth_method": auth_method, "max_in_flight": max_in_flight, "rate_per_second": rate, "headers": dict(headers) or None}
     created = Api.open(account, server).post("", wanted | {name: value for name, value in given.items() if value is not None})
-    key = created["private_key"]
     if as_json:
-        click.echo(json_line({**detail_json(_detail(account, created["id"])), "private_key": key}))
+        click.echo(json_line({**detail_json(_detail(account, created["id"])), **_proof(created)}))
         return
     click.echo(f"webhook       {safe(created['id'])}")
-    click.echo(f"Private Key   {key}   ({ONCE})")
+    _say_proof(created)
     click.echo(f"The handshake with the URL is under way; `gridhook webhooks show {safe(created['id'])}` says how it stands.")
 
 
@@ -92,6 +96,7 @@ def verify(webhook_id: str, account: str, server: str | None, as_json: bool) -> 
 @click.option("--name", help="Another label.")
 @click.option("--url", "target", help="Another URL: deliveries are held until the handshake with it succeeds.")
 @click.option("--event", "events", multiple=True, metavar="TYPE", help="The types to subscribe to instead, or `all`; repeatable.")
+@click.option("--auth-method", type=AUTH_METHOD, help="Another proof of where deliveries come from, used at once; not with other changes.")
 @click.option("--max-in-flight", type=options.number_or_none, help="Most requests at the same time; none: no limit.")
 @click.option("--rate", type=options.number_or_none, help="Most requests per second; none: no limit.")
 @click.option(
@@ -104,6 +109,7 @@ def edit(
     name: str | None,
     target: str | None,
     events: tuple[str, ...],
+    auth_method: str | None,
     max_in_flight: float | str | None,
     rate: float | str | None,
     headers: tuple[tuple[str, str], ...],
@@ -112,7 +118,7 @@ def edit(
     server: str | None,
     as_json: bool,
 ) -> None:
-    """Change what is given and leave the rest: all of it or nothing.
+    """Change what is given and leave the rest: all of it or nothing. With --auth-method: prints the new Private Key, once, or certificate.
 
     \b
     gridhook webhooks edit wh_... --rate 20 --header 'X-Route=blue' --header 'X-Old=' --account acc_...
@@ -125,14 +131,17 @@ def edit(
             changes[field] = None if limit == options.NONE else limit
     if headers:
         changes["headers"] = {field: value or None for field, value in headers}
+    if auth_method is not None:
+        changes["auth_method"] = auth_method
     if not changes:
         raise click.UsageError("say what to change")
-    Api.open(account, server).patch(under(webhook_id), changes, if_match=None if revision is None else f'"{revision}"')
+    edited = Api.open(account, server).patch(under(webhook_id), changes, if_match=None if revision is None else f'"{revision}"')
     detail = _detail(account, webhook_id)
     if as_json:
-        click.echo(json_line(detail_json(detail)))
+        click.echo(json_line({**detail_json(detail), **_proof(edited)}))
         return
     fields(detail_lines(detail, SystemClock().now()))
+    _say_proof(edited)
 
 
 @click.command("pause")
@@ -163,6 +172,20 @@ def resume(webhook_id: str, account: str, server: str | None, as_json: bool) -> 
 
 def _types(names: Sequence[str]) -> list[str]:
     return list(EVENT_TYPES) if "all" in names else list(names)
+
+
+def _proof(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What the answer to a creation, or to another auth_method, shows once."""
+    return {name: answer[name] for name in ("private_key", "client_cert") if name in answer}
+
+
+def _say_proof(answer: Mapping[str, Any]) -> None:
+    if "private_key" in answer:
+        click.echo(f"Private Key   {answer['private_key']}   ({ONCE})")
+    if "client_cert" in answer:
+        click.echo(f"certificate   expires {safe(answer['cert_expires_at'])}; receivers must trust the output of `gridhook ca pem`")
+        for line in answer["client_cert"].splitlines():
+            click.echo(safe(line))
 
 
 def _say_state(account: str, webhook_id: str, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from gridhook.cli.database import with_service
 from gridhook.cli.recoveries import cancel_recovery, recover, recoveries
 from gridhook.cli.shown import detail_json, detail_lines, fields, health_words, held, listed_json, state
 from gridhook.cli.terminal import json_line, safe, table
+from gridhook.cli.webhook_certificates import cancel_certificate, certificate, certificates, rotate_certificate
 from gridhook.cli.webhook_changes import create, edit, pause, resume, verify
 from gridhook.cli.webhook_deliveries import deliveries, redeliver, test, undelivered
 from gridhook.cli.webhook_keys import cancel_key, rotate_key, sign, unsign
@@ -22,7 +23,10 @@ PAGE = 200
 
 @click.group(cls=options.InOrder)
 def webhooks() -> None:
-    """Webhooks, from registering to deleting. What needs no running server: list, show, deliveries, undelivered, recoveries, delete."""
+    """Webhooks, from registering to deleting.
+
+    What needs no running server: list, show, certificates, certificate, deliveries, undelivered, recoveries, delete.
+    """
 
 
 @webhooks.command("list")
@@ -112,6 +116,7 @@ def delete(webhook_id: str, account: str, yes: bool) -> None:
 for _command in (
     *(create, verify, edit, pause, resume),
     *(rotate_key, cancel_key, sign, unsign),
+    *(certificates, certificate, rotate_certificate, cancel_certificate),
     *(test, undelivered, deliveries, redeliver),
     *(recover, recoveries, cancel_recovery),
     webhooks.commands.pop("delete"),
