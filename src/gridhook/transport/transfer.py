@@ -21,6 +21,7 @@ Permits = Callable[[Address, Target], bool]
 FENCE_SECONDS = 1.0  # libcurl's own limits lie this far behind ours, which decide
 EPOCH_MICROS = 1_000_000
 TOLD = (b"  subject: ", b"  issuer: ", b"  start date: ", b"  expire date: ")  # libcurl's words for the receiver's certificate
+SEND_BUFFER_BYTES = 16 * 1024  # libcurl's 64 KiB would stay with every idle handle
 CERTIFICATE_REQUEST = 13  # HandshakeType, RFC 8446 s4
 APPLICATION_DATA = 23  # ContentType, RFC 8446 s5.1
 ANSWERS: dict[str | None, int] = {"TLSv1.2": 5, "TLSv1.3": 1}  # how much libcurl shows of a record: its header, or what is inside
@@ -106,6 +107,7 @@ class Transfer:
         set_(pycurl.NETRC, pycurl.NETRC_IGNORED)
         set_(pycurl.USERAGENT, "")
         set_(pycurl.HTTP_CONTENT_DECODING, 0)  # a gzip bomb stays the 400 kB that it is on the wire
+        set_(pycurl.UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES)
         set_(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
         set_(pycurl.SSL_VERIFYPEER, 1)
         set_(pycurl.SSL_VERIFYHOST, 2)
