@@ -15,7 +15,7 @@ from gridhook.web.routes import Route
 
 TAG = "Certificates"
 PEM = "application/x-pem-file"
-REMEMBERED_SECONDS = 5.0  # strangers ask: so long, the database is not asked again
+REMEMBERED_SECONDS = 1.0  # anybody may ask: for so long the database is not asked again
 
 # Short, so that a new authority is known long before it signs.
 _MINUTES = (b"cache-control", b"public, max-age=300")
