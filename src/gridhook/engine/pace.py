@@ -13,7 +13,8 @@ RAMP_END = 50_000.0  # requests per second that no lane reaches: a ramp ends her
 IDLE_SECONDS = 60.0  # and when nothing was to be sent for so long
 
 QUICK_US = 1_000_000  # an answer within this says that the receiver has room for one request more
-OURS = frozenset({Reason.INTERRUPTED, Reason.INTERNAL, Reason.CREDENTIAL_UNAVAILABLE})  # these say nothing about the receiver
+# These say nothing about the receiver.
+OURS = frozenset({Reason.INTERRUPTED, Reason.INTERNAL, Reason.CREDENTIAL_UNAVAILABLE, Reason.CREDENTIAL_EXPIRED})
 
 
 class Sign(Enum):
