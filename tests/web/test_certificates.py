@@ -152,6 +152,7 @@ async def test_a_rotation_can_be_followed_until_the_receiver_has_caught_up_and_n
 
     back = (await anna.call("PATCH", one, {"auth_method": "bearer_token"})).json()
     assert len(bytes.fromhex(back["private_key"])) == 32
+    assert (await anna.call("GET", f"{one}/attempts/{first['id']}")).json()["certificate"] == first["certificate"]
     for route in anna.world.web.routes.all:
         if "{webhook_id}" in route.path and "GET" in route.handlers:
             below = {"webhook_id": created["id"], "certificate_id": issued["id"], "attempt_id": second["id"]}
@@ -276,6 +277,13 @@ async def test_a_webhook_changes_from_its_private_key_to_a_certificate_and_back(
     assert await anna.states(created["id"]) == ["retired"]
     (listed,) = (await anna.call("GET", "")).json()["webhooks"]
     assert (listed["auth_method"], "cert_expires_at" in listed) == ("bearer_token", False)
+
+
+async def test_of_several_people_who_ask_for_another_proof_at_once_one_gets_it(anna):
+    created = await anna.create(NOBODY, "bearer_token")
+    answers = await asyncio.gather(*(anna.call("PATCH", f"/{created['id']}", {"auth_method": "mtls"}) for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 7
+    assert await anna.states(created["id"]) == ["presented"]
 
 
 @pytest.mark.parametrize(

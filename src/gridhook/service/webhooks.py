@@ -59,7 +59,8 @@ class Listed:
 class Detail:
     """All that can be shown of one webhook: nothing secret. `headers`: names only; their values are masked by not being here.
 
-    `certificates`: empty for one with a Private Key. `last_used`: of them, the one of the newest attempt; None when it had none.
+    `certificates`: also those of a time before it got a Private Key. `last_used`: of them, the one of the newest attempt, while the
+    webhook presents certificates.
     """
 
     webhook: Webhook
@@ -194,10 +195,9 @@ class Webhooks:
         extras = self._opened(webhook)
         in_use = next((key.id for key in keys if key.activates_at <= now), None)
         names = tuple(name for name, _ in extras.headers)
-        certificates: tuple[Shown, ...] = ()
+        certificates = tuple(Shown(one, state_of(one, now)) for one in await self._store.certificates(account_id, webhook_id))
         last_used = None
         if webhook.auth_method is AuthMethod.MTLS:
-            certificates = tuple(Shown(one, state_of(one, now)) for one in await self._store.certificates(account_id, webhook_id))
             newest = (await self._store.attempts(account_id, webhook_id, limit=1)).attempts
             known = {one.certificate.id for one in certificates}
             last_used = next((one.credential_id for one in newest if one.credential_id in known), None)
@@ -278,17 +278,24 @@ class Webhooks:
 
         It stays verified: what was proven is who owns the URL. Raises `Invalid`, `NotFound`, `Stale`; `Conflict` when it is so already.
         """
-        before = await self._store.webhook(account_id, webhook_id)
-        if revision is not None and before.revision != revision:
-            raise _stale(before)
-        if method is before.auth_method:
-            raise Conflict(f"this webhook uses {method.value} already")
-        self._check_scheme(self._transport.parse(before.url), method, "auth_method")
-        credential, private_key, certificate = await self._new_proof(account_id, webhook_id, method)
-        webhook = await self._store.switch_auth(
-            account_id, webhook_id, method, credential, certificate, revision=before.revision, now=self._clock.now()
-        )
-        return Created(webhook, private_key, certificate)
+        for attempt in range(1, EDIT_TRIES + 1):
+            before = await self._store.webhook(account_id, webhook_id)
+            if revision is not None and before.revision != revision:
+                raise _stale(before)
+            if method is before.auth_method:
+                raise Conflict(f"this webhook uses {method.value} already")
+            self._check_scheme(self._transport.parse(before.url), method, "auth_method")
+            credential, private_key, certificate = await self._new_proof(account_id, webhook_id, method)
+            try:
+                webhook = await self._store.switch_auth(
+                    account_id, webhook_id, method, credential, certificate, revision=before.revision, now=self._clock.now()
+                )
+            except Stale:
+                if revision is not None or attempt == EDIT_TRIES:
+                    raise
+            else:
+                return Created(webhook, private_key, certificate)
+        raise AssertionError("unreachable")
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
