@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gridhook.model import Answered, Attempt, AttemptKind, Echo, Outcome, Reason, Unreachable
 from gridhook.rules.diagnosis import ECHOES, REASONS, STATUSES, diagnose
@@ -38,6 +39,16 @@ def test_every_echo_has_its_own_sentence_and_a_remedy_unless_it_verified(echo):
     assert ECHOES[echo].summary in found.summary
     assert bool(found.remedy) == (echo not in (Echo.MATCHED, Echo.TRUSTED_HOST))
     assert [other for other in Echo if ECHOES[other].summary == ECHOES[echo].summary] == [echo]
+
+
+def test_what_is_noted_beside_an_outcome_is_said_after_it_and_cannot_deceive():
+    note = "certificate crt_2 was refused (alert \u202e48); crt_1, the one before it, was presented at once"
+    for outcome in (Answered(200), Unreachable(Reason.RESET)):
+        plain, noted = diagnose(attempt(outcome)), diagnose(replace(attempt(outcome), note=note))
+        assert noted.summary.startswith(f"{plain.summary}; certificate crt_2 was refused (alert ")
+        assert noted.summary.endswith("crt_1, the one before it, was presented at once")
+        assert noted.summary.isascii()
+        assert noted.remedy == plain.remedy
 
 
 def test_every_status_is_named_and_has_a_remedy_unless_it_is_success():

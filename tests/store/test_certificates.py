@@ -408,6 +408,20 @@ async def test_presented_certificates_are_told_in_the_order_in_which_they_end(st
     assert [one.id for one in rest] == ["c", "d"]
 
 
+async def test_what_many_webhooks_present_is_told_at_once_and_of_no_other_account(store: SqlStore) -> None:
+    for id in ("wh_1", "wh_2", "wh_3"):
+        await presenting(store, id, f"first_{id}")
+    await rotate(store, "second", webhook="wh_2")
+    await store.switch_auth("acc", "wh_3", AuthMethod.BEARER_TOKEN, Credential("key", sealed("key")), None, revision=1, now=NOON)
+    await a_webhook(store, "bearer")
+    found = await store.presented_certificates("acc", ["wh_1", "wh_2", "wh_3", "bearer", "nobody's"])
+    assert {webhook: one.id for webhook, one in found.items()} == {"wh_1": "first_wh_1", "wh_2": "second"}
+    assert found["wh_2"] == (await store.certificates("acc", "wh_2"))[0]
+    assert await store.presented_certificates("acc", ["wh_2"]) == {"wh_2": found["wh_2"]}
+    assert await store.presented_certificates("other", ["wh_1", "wh_2"]) == {}
+    assert await store.presented_certificates("acc", []) == {}
+
+
 async def test_keys_of_certificates_and_authorities_are_sealed_anew_like_all_others(store: SqlStore) -> None:
     await store.add_authority(ca(), sealed("ca_1", "old-ca"))
     webhook = replace(hook(), auth_method=AuthMethod.MTLS)
