@@ -79,7 +79,7 @@ async def _furnished(world: World, receiver: Receiver) -> Live:
     spare = await world.create(receiver.url)
     mtls = {"name": "mTLS", "url": "https://127.0.0.1:18009/h", "subscribed_events": [LOW["type"]], "auth_method": "mtls"}
     certified = (await world.signed("POST", HOOKS, json.dumps(mtls).encode())).json()["id"]
-    issued = (await world.signed("GET", f"{HOOKS}/{certified}/certificates")).json()["certificates"][0]["id"]
+    issued = (await world.signed("POST", f"{HOOKS}/{certified}/certificates")).json()["id"]
     webhook_id = created["id"]
     one = f"{HOOKS}/{webhook_id}"
     await world.signed("POST", f"{one}/signing-key")
@@ -171,9 +171,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def test_every_route_answers_only_as_it_is_described(live: Live) -> None:
     broken, seen = _tried(live, live.document)
     assert broken == []
-    # It went through the doors: each route had a success among its answers, but for those where it takes a receiver to have one.
-    barred = {f"POST {HOOKS}", f"DELETE {CERTIFICATES}/{{certificate_id}}"}
-    assert {label for label, statuses in seen.items() if all(status >= 400 for status in statuses)} == barred
+    # It went through the doors: each route had a success among its answers, but for the one where it takes a receiver to have one.
+    assert {label for label, statuses in seen.items() if all(status >= 400 for status in statuses)} == {f"POST {HOOKS}"}
 
 
 def test_an_answer_that_is_not_described_would_be_noticed(live: Live) -> None:
@@ -194,8 +193,9 @@ def _tried(live: Live, document: dict[str, Any], *, only: str | None = None) -> 
     seen: dict[str, set[int]] = {}
     operations = [one.ok() for one in schemathesis.openapi.from_dict(document).get_all_operations() if isinstance(one, Ok)]
     assert len(operations) == sum(len(path) for path in document["paths"].values())
-    # What deletes a webhook comes last; what takes back the key that waits comes before what asks for another.
-    order = {f"DELETE {HOOKS}/{{webhook_id}}": 1, f"DELETE {HOOKS}/{{webhook_id}}/private-key/{{key_id}}": -1}
+    # What deletes a webhook comes last; what takes back a key or a certificate comes before what asks for another.
+    taking_back = (f"{HOOKS}/{{webhook_id}}/private-key/{{key_id}}", f"{CERTIFICATES}/{{certificate_id}}")
+    order = {f"DELETE {HOOKS}/{{webhook_id}}": 1, **{f"DELETE {path}": -1 for path in taking_back}}
     with Session() as session:
         for one in sorted(operations, key=lambda one: order.get(one.label, 0)):
             if only not in (None, one.label):
