@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def stack() -> Iterator[contextlib.ExitStack]:
 async def opened(
     directory: Path, authority: Authority, stack: contextlib.ExitStack, log: Log, clock: FakeClock, database_url: str = "", **changes: Any
 ) -> AsyncIterator[World]:
-    settings = {"ca_file": str(authority.path), "tests_per_minute": 1000, "new_urls_per_minute": 1000} | changes
+    settings: dict[str, Any] = {"ca_file": str(authority.path), "tests_per_minute": 1000, "new_urls_per_minute": 1000} | changes
     async with told(directory, database_url, clock, log, **settings) as story:
         yield World(story, authority.leaf("127.0.0.1"), directory, stack)
 
@@ -293,7 +294,7 @@ async def test_a_rotation_that_is_taken_back_leaves_everything_as_it_was(world: 
 async def test_an_expired_certificate_sends_nothing_and_the_next_one_brings_what_waited(
     tmp_path: Path, receivers_authority: Authority, stack: contextlib.ExitStack, quiet_log: Log
 ) -> None:
-    settings = {"certificate_days": 1, "renew_days_before": 0}
+    settings: dict[str, Any] = {"certificate_days": 1, "renew_days_before": 0}
     clock = a_while_ago(1 - 5 / (24 * 60))  # what is issued now ends in five minutes
     async with opened(tmp_path, receivers_authority, stack, quiet_log, clock, **settings) as world:
         receiver = await world.receiver()
@@ -415,7 +416,7 @@ async def test_a_certificate_needs_https(world: World) -> None:
 async def test_webhooks_on_one_host_share_neither_connections_nor_tls_sessions(
     tmp_path: Path, receivers_authority: Authority, stack: contextlib.ExitStack, quiet_log: Log, kind: real.Kind, version: real.TlsVersion
 ) -> None:
-    changes = {"idle_connection_seconds": 1, "connection_life_seconds": 1, "webhook_slots": 4}
+    changes: dict[str, Any] = {"idle_connection_seconds": 1, "connection_life_seconds": 1, "webhook_slots": 4}
     async with opened(tmp_path, receivers_authority, stack, quiet_log, a_while_ago(), **changes) as world:
         receiver = await world.receiver(kind=kind, version=version)
         webhooks = {f"/hook/{n}": (await world.webhook(f"{receiver.url}/{n}"))[0] for n in range(4)}
@@ -462,7 +463,7 @@ async def test_every_webhook_that_asked_for_it_hears_four_times_that_a_certifica
     tmp_path: Path, receivers_authority: Authority, stack: contextlib.ExitStack, quiet_log: Log
 ) -> None:
     clock = a_while_ago(400)
-    never = {"renew_days_before": 0, "certificate_days": 410}  # receivers take it until its end
+    never: dict[str, Any] = {"renew_days_before": 0, "certificate_days": 410}  # receivers take it until its end
     async with opened(tmp_path, receivers_authority, stack, quiet_log, clock, **never) as world:
         account = world.story.account
         receiver = await world.receiver()
@@ -579,6 +580,10 @@ async def test_two_processes_on_one_postgresql_tell_once_and_renew_once(
 # Crashes
 
 
+def has_more_than(publishers: Publishers, count: int) -> bool:
+    return len(publishers.acknowledged) > count
+
+
 @pytest.mark.timeout(120)
 def test_a_kill_between_a_rotation_and_its_acceptance_loses_nothing(
     tmp_path: Path, receivers_authority: Authority, stack: contextlib.ExitStack
@@ -621,12 +626,12 @@ def test_a_kill_between_a_rotation_and_its_acceptance_loses_nothing(
         made.start_server()
         made.wait_verified(webhook_id)
         with Publishers(made) as publishers:
-            wait_for(lambda: len(publishers.acknowledged) > 100, PATIENCE, "a hundred events")
+            wait_for(partial(has_more_than, publishers, 100), PATIENCE, "a hundred events")
             new = asyncio.run(rotated())
             for more in (200, 300):
                 made.kill_server()
                 made.start_server()
-                wait_for(lambda more=more: len(publishers.acknowledged) > more, PATIENCE, "more events")
+                wait_for(partial(has_more_than, publishers, more), PATIENCE, "more events")
         wait_for(lambda: asyncio.run(undelivered()) == 0, PATIENCE, "every delivery")
         attempt, presented = asyncio.run(last())
         assert (status_of(attempt.outcome), attempt.credential_id) == (200, old_id)

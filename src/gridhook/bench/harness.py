@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from gridhook.app import offline
+from gridhook.bench.certificate import write_certificate
 from gridhook.bench.publisher import Sent
 from gridhook.config import Settings
 from gridhook.rules.catalogue import event_type
@@ -77,6 +78,7 @@ class Rig:
     key: str
     settings: Settings
     command: tuple[str, ...]
+    tls_port: int = 0  # of the receiver; 0: it has none
     server: Process = field(init=False)
 
     # --- the receiver -------------------------------------------------------------------------------------------
@@ -128,11 +130,17 @@ class Rig:
             said: dict[str, Any] = json.loads(text) if text else {}
             return said
 
-    def add_webhook(self) -> str:
+    def add_webhook(self, url: str = "", auth_method: str = "bearer_token") -> str:
+        """url: without one, the receiver's, in the clear."""
         webhook = self.call(
             "POST",
             "/v1/console/webhooks",
-            {"name": "bench", "url": f"http://127.0.0.1:{self.receiver_port}/hook", "subscribed_events": [EVENT_TYPE]},
+            {
+                "name": "bench",
+                "url": url or f"http://127.0.0.1:{self.receiver_port}/hook",
+                "subscribed_events": [EVENT_TYPE],
+                "auth_method": auth_method,
+            },
         )
         return str(webhook["id"])
 
@@ -199,34 +207,51 @@ def free_port() -> int:
 
 
 @contextmanager
-def rig(directory: Path, database_url: str = "", command: tuple[str, ...] = SERVER, **changes: Any) -> Iterator[Rig]:
-    """A rig in `directory`, on SQLite there or on `database_url`. `changes`: settings of the server; `command`: what runs it."""
+def rig(
+    directory: Path, database_url: str = "", command: tuple[str, ...] = SERVER, tls_addresses: Sequence[str] = (), **changes: Any
+) -> Iterator[Rig]:
+    """A rig in `directory`, on SQLite there or on `database_url`. `changes`: settings of the server; `command`: what runs it.
+
+    tls_addresses: where the receiver listens for TLS too.
+    """
+    directory.mkdir(exist_ok=True)
+    certificate, trusted, client_ca = (str(directory / name) for name in ("receiver.pem", "trusted.pem", "clients.pem"))
+    if tls_addresses:
+        changes["ca_file"] = trusted
+        write_certificate(tls_addresses, Path(certificate), Path(trusted))
     settings = Settings(
         data_dir=str(directory / "data"),
         database_url=database_url,
         listen=f"127.0.0.1:{free_port()}",
-        allow_networks=("127.0.0.1/32",),
+        allow_networks=("127.0.0.0/8",) if tls_addresses else ("127.0.0.1/32",),
         master_key_file=str(directory / "master.key"),
         **{"api_per_second": 0} | changes,  # the rig looks at the log as fast as it can
     )
+
+    authorities: list[bytes] = []
 
     async def prepare() -> tuple[str, str, str]:
         async with offline(settings) as service:
             account, secret = await service.create_account("bench")
             key = await service.create_publisher_key("bench")
+            authorities.append(await service.authorities.bundle() if tls_addresses else b"")
             return account.id, secret.text, key.text
 
     key_file = directory / "master.key"
     key_file.touch(mode=0o600)
     key_file.write_text("bench:" + base64.b64encode(os.urandom(32)).decode())
     account, secret, key = asyncio.run(prepare())
-    with subprocess.Popen([sys.executable, "-m", "gridhook.bench.receiver", "0"], stdout=subprocess.PIPE) as receiver:
+    Path(client_ca).write_bytes(b"".join(authorities))
+    files = (certificate, client_ca) if tls_addresses else ()
+    with subprocess.Popen([sys.executable, "-m", "gridhook.bench.receiver", "0", *files], stdout=subprocess.PIPE) as receiver:
         assert receiver.stdout is not None
+        port, *tls_port = map(int, receiver.stdout.readline().split())
         made = Rig(
             directory=directory,
             receiver=Process("receiver", receiver),
             server_port=int(settings.listen.rpartition(":")[2]),
-            receiver_port=int(receiver.stdout.readline()),
+            receiver_port=port,
+            tls_port=tls_port[0] if tls_port else 0,
             account=account,
             secret=secret,
             key=key,

@@ -1,11 +1,14 @@
 """The bench's receiver: a process that answers 200 and remembers which ids came when, and how often.
 
-`python -m gridhook.bench.receiver PORT`; steered and read through `/-/` paths of the same port.
+`python -m gridhook.bench.receiver PORT [CERTIFICATE CLIENT_CA]`; steered and read through `/-/` paths of the same port.
+With two PEM files it listens for TLS too, on every address of this machine, and checks a client certificate when it is shown one. It
+prints its ports.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import time
 from array import array
@@ -40,6 +43,7 @@ class Memory:
         self.counts: dict[str, int] = {}
         self.times = array("q")
         self.repeats = 0
+        self.handshakes = self.resumed = self.certified = 0  # of TLS: all, those that resumed a session, those that showed a certificate
 
     def add(self, body: bytes) -> None:
         now = time.monotonic_ns()
@@ -64,6 +68,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            memory.handshakes += 1
+            memory.resumed += bool(tls.session_reused)
+            memory.certified += bool(tls.getpeercert())
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
@@ -123,14 +132,35 @@ def control(url: str) -> bytes:
             )
         case _:
             pass
-    return msgspec.json.encode({"received": len(memory.order), "repeats": memory.repeats})
+    return msgspec.json.encode(
+        {
+            "received": len(memory.order),
+            "repeats": memory.repeats,
+            "handshakes": memory.handshakes,
+            "resumed": memory.resumed,
+            "certified": memory.certified,
+        }
+    )
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+def tls(certificate: str, client_ca: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(client_ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+async def main(port: int, *files: str) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", port, backlog=1024)
+    ports = [server.sockets[0].getsockname()[1]]
+    if files:
+        encrypted = await loop.create_server(Connection, "0.0.0.0", 0, backlog=1024, ssl=tls(*files))
+        ports.append(encrypted.sockets[0].getsockname()[1])
+    print(*ports, flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0, *sys.argv[2:]))

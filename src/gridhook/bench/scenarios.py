@@ -7,36 +7,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from gridhook.bench.harness import EVENT_TYPE, Rig, example_data, rig
-from gridhook.bench.publisher import Sent
-
-STALL_SECONDS = 20.0
-
-Progress = Callable[[str, float], None]
-"""(what is going on, share done in 0..1)"""
-
-
-@dataclass
-class Result:
-    name: str
-    figures: dict[str, float] = field(default_factory=dict)
-    accepted: int = 0
-    lost: int = 0
-    repeated: int = 0
-
-
-def _compare(result: Result, made: Rig, *sents: Sent) -> dict[str, Any]:
-    """Which accepted ids did not arrive, and how many arrived more than once."""
-    dump = made.control("dump")
-    accepted = {i for sent in sents for i in sent.ids}
-    result.accepted += len(accepted)
-    result.lost += len(accepted - set(dump["ids"]))
-    result.repeated += int(dump["repeats"])
-    return dump
+from gridhook.bench.encrypted import hosts, mtls
+from gridhook.bench.harness import EVENT_TYPE, example_data, rig
+from gridhook.bench.result import STALL_SECONDS, Progress, Result, compare
 
 
 def _percentile(values: list[float], share: float) -> float:
@@ -62,7 +37,7 @@ def _load(name: str, title: str, batch: int, directory: Path, database_url: str,
         sent = made.publish("load", during, seconds=seconds, batch=batch, connections=64 if batch == 1 else 16)
         made.wait_received(len(sent.ids), STALL_SECONDS, lambda _: (made.server.sample(), None)[1])
         cpu = made.server.cpu_seconds() - cpu
-        dump = _compare(result, made, sent)
+        dump = compare(result, made, sent)
         took = (max(dump["times"]) - sent.began_ns) / 1e9
         result.figures = {
             "events_per_second": len(sent.ids) / took,
@@ -101,7 +76,7 @@ def steady(directory: Path, database_url: str, seconds: float, progress: Progres
 
         sent = made.publish("steady", during, seconds=seconds, rate=1000.0)
         made.wait_received(len(sent.ids), STALL_SECONDS)
-        dump = _compare(result, made, sent)
+        dump = compare(result, made, sent)
         received = dict(zip(dump["ids"], dump["times"], strict=True))
         late = [(received[i] - at) / 1e6 for i, at in zip(sent.ids, sent.times, strict=True) if i in received]
         result.figures = {
@@ -147,7 +122,7 @@ def drain(directory: Path, database_url: str, seconds: float, progress: Progress
 
         made.wait_received(len(sent.ids), STALL_SECONDS, during)
         cpu = made.server.cpu_seconds() - cpu
-        dump = _compare(result, made, sent)
+        dump = compare(result, made, sent)
         rate = len(dump["ids"]) / ((max(dump["times"]) - min(dump["times"])) / 1e9)
         limit = (before + bare()) / 2
         result.figures = {
@@ -180,7 +155,7 @@ def slow(directory: Path, database_url: str, seconds: float, progress: Progress)
         made.wait_received(
             len(sent.ids), STALL_SECONDS, lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids)))
         )
-        _compare(result, made, sent)
+        compare(result, made, sent)
         half = len(sizes) // 2
         result.figures = {
             "accepted_per_second": len(sent.ids) / ((sent.ended_ns - sent.began_ns) / 1e9),
@@ -197,6 +172,8 @@ SCENARIOS: dict[str, Callable[[Path, str, float, Progress], Result]] = {
     "steady": steady,
     "drain": drain,
     "slow": slow,
+    "mtls": mtls,
+    "hosts": hosts,
 }
 
 TARGETS: dict[tuple[str, str], tuple[str, float]] = {
@@ -208,4 +185,7 @@ TARGETS: dict[tuple[str, str], tuple[str, float]] = {
     ("singles", "server_peak_mb"): ("<=", 150),
     ("batches", "server_peak_mb"): ("<=", 150),
     ("slow", "server_peak_mb"): ("<=", 150),
+    ("mtls", "ratio_to_bearer"): (">=", 0.6),
+    ("hosts", "connections_per_host"): ("<=", 1.5),
+    ("hosts", "kb_per_idle_webhook"): ("<=", 64),
 }

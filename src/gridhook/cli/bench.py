@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from gridhook.bench.scenarios import SCENARIOS, TARGETS, Result
+from gridhook.bench.result import Result
+from gridhook.bench.scenarios import SCENARIOS, TARGETS
 
 
 @click.command()
@@ -21,7 +22,7 @@ from gridhook.bench.scenarios import SCENARIOS, TARGETS, Result
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the database lies; a real disk, or the figures mean nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def bench(names: tuple[str, ...], seconds: float, database: str, directory: Path | None, as_json: bool) -> None:
-    """Measure singles, batches, steady latency, draining and memory (all of them, or those NAMED).
+    """Measure singles, batches, steady latency, draining, memory and client certificates (all of them, or those NAMED).
 
     Each runs against a fresh server, with a receiver and publishers on the same machine. The ids that were answered 202 are
     compared with those that arrived: exit code 1 when any is lost.

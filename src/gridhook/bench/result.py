@@ -1,0 +1,34 @@
+"""What a scenario returns: figures, and which of the accepted events arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridhook.bench.harness import Rig
+from gridhook.bench.publisher import Sent
+
+STALL_SECONDS = 20.0
+
+Progress = Callable[[str, float], None]
+"""(what is going on, share done in 0..1)"""
+
+
+@dataclass
+class Result:
+    name: str
+    figures: dict[str, float] = field(default_factory=dict)
+    accepted: int = 0
+    lost: int = 0
+    repeated: int = 0
+
+
+def compare(result: Result, made: Rig, *sents: Sent) -> dict[str, Any]:
+    """Which accepted ids did not arrive, and how many arrived more than once."""
+    dump = made.control("dump")
+    accepted = {i for sent in sents for i in sent.ids}
+    result.accepted += len(accepted)
+    result.lost += len(accepted - set(dump["ids"]))
+    result.repeated += int(dump["repeats"])
+    return dump
