@@ -18,7 +18,9 @@ from gridhook.store.queries import Query, load
 
 BUSY_MS = 5_000  # how long a write waits for another process (a command beside the server) to finish its own
 ID_BLOCK = 10_000
-MOST_ROWS = 128  # in one statement: its text must stay below the 16 KiB that apsw's cache of prepared statements takes
+# Rows of a repeated statement: few enough lengths to keep all prepared. The longest text must stay below the 16 KiB that apsw's cache
+# takes, and from some 200 rows on SQLite's planner turns `settle` round: it would scan all deliveries.
+ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
@@ -37,7 +39,7 @@ class SqliteConnection:
         self._connection = connection
         self._queries = queries
         self._cursor = connection.cursor()
-        self._repeated: dict[tuple[str, int], str] = {}
+        self._repeated: dict[str, list[tuple[int, str]]] = {}
         self._blocks: dict[str, tuple[int, int]] = {}  # kind -> next id, end of block
         self._fresh_blocks: set[str] = set()  # taken in the open transaction: not ours if it is rolled back
 
@@ -90,17 +92,18 @@ class SqliteConnection:
         return rows
 
     def _batch(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        """Runs the statement for all rows in a few steps, each for a power of two of them: apsw lets go of Python's lock for each
-        step, and under load a step costs a turn at it. A row at a time, a busy event loop brought the writer to a standstill."""
+        """Runs the statement for all rows in one step if it can: apsw lets go of Python's lock for each step, and under load a step
+        costs a turn at it. A row at a time, a busy event loop brought the writer to a standstill. Filled up with empty rows, which
+        do nothing, so that a few lengths of the statement do for all."""
         found: list[Row] = []
-        start = 0
-        while start < len(rows):
-            size = min(MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
-            sql = self._repeated.get((name, size))
-            if sql is None:
-                sql = self._repeated[(name, size)] = _repeat(self._queries[name], size)
-            found.extend(self._cursor.execute(sql, list(chain.from_iterable(rows[start : start + size]))))
-            start += size
+        repeated = self._repeated.get(name)
+        if repeated is None:
+            repeated = self._repeated[name] = _repeat(self._queries[name])
+        nothing = [None] * len(self._queries[name].names)
+        for start in range(0, len(rows), ROWS[-1]):
+            some = rows[start : start + ROWS[-1]]
+            size, sql = next(one for one in repeated if one[0] >= len(some))
+            found.extend(self._cursor.execute(sql, list(chain.from_iterable(some)) + nothing * (size - len(some))))
         return found
 
     def ids(self, kind: str, count: int) -> list[int]:
@@ -117,14 +120,17 @@ class SqliteConnection:
         self._connection.close(True)
 
 
-def _repeat(query: Query, times: int) -> str:
-    """`... VALUES (?1, ?2) ...` with the parenthesis repeated; its parameters must be all that the statement has, in order."""
+def _repeat(query: Query) -> list[tuple[int, str]]:
+    """By number of rows: `... VALUES (?1, ?2) ...` with the parenthesis repeated; its parameters must be all that the statement has,
+    in order. A row that begins with NULL must do nothing: none is inserted, and nothing joins with it."""
     row = ", ".join(f"?{number}" for number in range(1, len(query.names) + 1))
     before, found, after = " ".join(query.sql.split()).partition(f"VALUES ({row})")
     if not found or "?" in before + after:
         raise ValueError(f"{query.name} cannot be run for many rows: its parameters must stand in one VALUES list, in order")
-    anonymous = ", ".join("?" * len(query.names))
-    return f"{before}VALUES {', '.join([f'({anonymous})'] * times)}{after}"
+    if before.startswith("INSERT"):
+        before, after = f"{before}SELECT * FROM (", f") WHERE column1 IS NOT NULL{after}"
+    anonymous = f"({', '.join('?' * len(query.names))})"
+    return [(size, f"{before}VALUES {', '.join([anonymous] * size)}{after}") for size in ROWS]
 
 
 class Sqlite:
