@@ -162,6 +162,54 @@ async def test_a_connection_that_only_rests_between_requests_is_left_alone(tmp_p
         writer.close()
 
 
+async def test_a_connection_that_rests_for_too_long_is_closed_without_a_word(tmp_path, quiet_log):
+    async with running(tmp_path, quiet_log, server={"idle_seconds": 0.1, "sweep_seconds": 0.02}) as world:
+        said = await everything(world, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 200")
+        assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "key", "status"),
+    [({**LOW, "id": "evt-1"}, None, 202), ({**LOW, "type": "ag.nope"}, None, 422), ("nothing", None, 422), (LOW, "ghp_unknown", 401)],
+)
+async def test_a_publish_request_is_answered_alike_whichever_way_its_body_comes(world, event, key, status):
+    """Announced by its length it takes a shorter way through the server than in chunks, or in a request that asks for more."""
+    body = json.dumps(event).encode()
+    head = (
+        f"POST /v1/accounts/{world.ours.account_id}/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key or world.ours.publisher_key}\r\nX-Request-ID: r\r\n"
+    ).encode()
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    closing = head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    cut = len(head) + 40
+    answers = [
+        await world.raw(whole),
+        await world.raw(whole[:cut], pieces=[whole[cut:]]),
+        await world.raw(chunked),
+        await world.raw(closing),
+    ]
+    assert [answer.status for answer in answers] == [status] * 4
+    assert answers[3].headers.pop("connection") == "close"
+    told = [{**answer.headers, "content-length": "", "date": ""} for answer in answers]
+    assert told == [told[0]] * 4
+    first, *others = ({**answer.json(), "duplicate": None} for answer in answers)
+    assert others == [first] * 3
+
+
+async def test_a_publisher_that_goes_away_in_the_middle_of_its_event_leaves_nothing_behind(world):
+    head = f"POST /v1/accounts/{world.ours.account_id}/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    _, writer = await asyncio.open_connection(*world.server.address)
+    writer.write(head + b"{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await world.publish(LOW)).status == 202
+    world.server.stop_accepting()
+    await asyncio.wait_for(world.server.wait_closed(HANG_GUARD_SECONDS), HANG_GUARD_SECONDS)
+
+
 async def test_connections_beyond_the_limit_are_told_to_come_back(tmp_path, quiet_log):
     async with running(tmp_path, quiet_log, server={"max_connections": 2}) as world:
         held = [await asyncio.open_connection(*world.server.address) for _ in range(2)]

@@ -12,14 +12,13 @@ from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.service import Service
 from gridhook.web import auth, authorities, docs, health, publishing, schemas, vendor
-from gridhook.web.call import Call, ClientGone, Receive, Scope, Send
+from gridhook.web.call import Call, ClientGone, Receive, Scope, Send, within
 from gridhook.web.console import certificates, editing, keys, log, recovering, trying
 from gridhook.web.problems import Reply, defect, is_ours, refused
 from gridhook.web.routes import Routes
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PUBLISH_PREFIX = "/v1/accounts/"
-_PUBLISH_SUFFIX = "/events"
 
 
 class Web:
@@ -53,26 +52,37 @@ class Web:
         if scope["type"] != "http":
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{self._our_id}{next(self._count):08x}"
-        path: str = scope["path"]
-        is_publishing = path.startswith(_PUBLISH_PREFIX)
+        request_id = self._request_id(headers)
         try:
-            # Publishing first, past the table of routes: it is nearly all of the traffic.
-            if is_publishing and path.endswith(_PUBLISH_SUFFIX) and scope["method"] == "POST" and path.count("/") == 4:
-                answer = await self._publishing(path[len(_PUBLISH_PREFIX) : -len(_PUBLISH_SUFFIX)], headers, receive, request_id)
-            else:
-                answer = await self._routed(scope, headers, receive, request_id)
+            answer = await self._routed(scope, headers, receive, request_id)
         except ClientGone:
             return
-        except GridhookError as error:
-            if is_ours(error):
-                answer = self._defect(error, request_id, path)
-            else:
-                answer = refused(error, request_id, challenge=publishing.CHALLENGE if is_publishing else auth.CHALLENGE)
         except Exception as error:
-            answer = self._defect(error, request_id, path)
+            answer = self._refusal(error, request_id, scope["path"])
         await _send(answer, scope["method"], headers, request_id, send)
+
+    async def publish(self, account_id: str, headers: dict[bytes, bytes], body: bytes) -> tuple[Reply, list[tuple[bytes, bytes]]]:
+        """Publishing past ASGI and the table of routes: see `shortcut`."""
+        request_id = self._request_id(headers)
+
+        async def read(limit: int) -> bytes:
+            return within(body, limit)
+
+        try:
+            answer = await self._publishing(account_id, headers, read, request_id)
+        except Exception as error:
+            answer = self._refusal(error, request_id, f"{_PUBLISH_PREFIX}{account_id}/events")
+        length = (b"content-length", b"%d" % len(answer.body))
+        return answer, [(b"x-request-id", request_id.encode()), *answer.headers, length]
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+        given = headers.get(b"x-request-id", b"")
+        return given.decode() if _REQUEST_ID.fullmatch(given) else f"{self._our_id}{next(self._count):08x}"
+
+    def _refusal(self, error: Exception, request_id: str, path: str) -> Reply:
+        if not isinstance(error, GridhookError) or is_ours(error):
+            return self._defect(error, request_id, path)
+        return refused(error, request_id, challenge=publishing.CHALLENGE if path.startswith(_PUBLISH_PREFIX) else auth.CHALLENGE)
 
     async def _routed(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
         raw_path = scope["raw_path"].decode("latin-1")

@@ -70,28 +70,35 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     """All of the body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes, `ClientGone` when it breaks off."""
     length = headers.get(b"content-length")
     if length is not None and (len(length) > 15 or int(length) > limit):
-        raise TooLarge(f"the body has more than {limit} bytes, the most that is read here")
+        raise _too_large(limit)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
     body: bytes = message["body"]
     if not message["more_body"]:
-        if len(body) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes, the most that is read here")
-        return body
+        return within(body, limit)
     parts = [body]
     size = len(body)
     while message["more_body"]:
         if size > limit:
-            raise TooLarge(f"the body has more than {limit} bytes, the most that is read here")
+            raise _too_large(limit)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         parts.append(message["body"])
         size += len(message["body"])
-    if size > limit:
-        raise TooLarge(f"the body has more than {limit} bytes, the most that is read here")
-    return b"".join(parts)
+    return within(b"".join(parts), limit)
+
+
+def within(body: bytes, limit: int) -> bytes:
+    """The body. Raises `TooLarge` when it exceeds `limit` bytes."""
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body has more than {limit} bytes, the most that is read here")
 
 
 def is_id(text: str) -> bool:

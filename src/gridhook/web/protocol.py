@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import h11
 import httptools
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGISendEvent
 
 from gridhook.web.problems import problem
+from gridhook.web.shortcut import MOST_BYTES, AnswersPublishing, Shortcut, account_of, head
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -29,7 +30,8 @@ MAX_HEAD_BYTES = 64 * 1024
 class Progress(Enum):
     """What a connection waits for from its client."""
 
-    IDLE = "idle"
+    IDLE = "idle"  # nothing: its request is being answered
+    KEPT = "kept"  # its next request, if it has one
     HEAD = "head"
     BODY = "body"
 
@@ -90,13 +92,7 @@ class OneWrite:
                 cycle.keep_alive = False
             elif not cycle.keep_alive:
                 headers.append((b"connection", b"close"))
-            lines = [STATUS_LINE[message["status"]]]
-            for name, value in headers:
-                lines += name, b": ", value, b"\r\n"
-            lines.append(b"\r\n")
-            self._head = b"".join(lines)
-            if self._head.count(b"\n") != len(headers) + 2 or self._head.count(b"\r") != len(headers) + 2:
-                raise RuntimeError("a header holds a line break")
+            self._head = head(message["status"], headers)
         elif message["type"] == "http.response.body":
             cycle.transport.write(self._head + message["body"] if cycle.scope["method"] != "HEAD" else self._head)
             cycle.response_complete = True
@@ -114,12 +110,14 @@ class Protocol(_Watched, HttpToolsProtocol):
     _head_bytes = 0
     _chunk_bytes = 0
     _handing_over = False
+    publishes: AnswersPublishing | None = None  # the application, when it takes publish requests by the short way
 
     def progress(self) -> tuple[Progress, object]:
+        if self._progress is Progress.IDLE and (self.cycle is None or self.cycle.response_complete):
+            return Progress.KEPT, self._requests
         return self._progress, self._requests
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._chunk_bytes = len(data)
         try:
             self.parser.feed_data(data)
@@ -137,7 +135,9 @@ class Protocol(_Watched, HttpToolsProtocol):
                 self.refuse(431)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._progress = Progress.HEAD
         self._requests += 1
 
@@ -154,7 +154,49 @@ class Protocol(_Watched, HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._handing_over = True
             return
+        shortcut = self._shortcut()
+        if shortcut is not None:
+            self.cycle = shortcut  # type: ignore[assignment]  # it has all that uvicorn's protocol looks for
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the scope
+        self.url, self.headers[:], self.expect_100_continue = url, headers, expects
         super().on_headers_complete()
+
+    def _shortcut(self) -> Shortcut | None:
+        """For a publish request that asks for nothing special, on a connection that has nothing else to do."""
+        app = self.publishes
+        account_id = account_of(self.url)
+        if app is None or account_id is None or self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        length = b""
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                return None
+        if not length.isdigit() or len(length) > 9 or int(length) > MOST_BYTES:
+            return None
+        return Shortcut(
+            app,
+            account_id,
+            self.headers,
+            keep_alive=self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive(),
+            transport=self.transport,
+            flow=self.flow,
+            state=self.server_state,
+            on_response=self.on_response_complete,
+        )
+
+    def on_response_complete(self) -> None:
+        # uvicorn's, but for its timer: `watch` looks after connections that rest, without a timer made and cancelled per request.
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         cycle.send = OneWrite(cycle).send  # type: ignore[method-assign]  # uvicorn makes the cycle itself, and has no other way in
@@ -175,6 +217,9 @@ class Protocol(_Watched, HttpToolsProtocol):
     def refuse(self, status: int) -> None:
         """Answer the request that cannot be read, unless it was answered already, and close the connection."""
         cycle = self.cycle
+        if status == 408 and self._progress is Progress.IDLE:
+            self.transport.close()  # it rested for too long
+            return
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             # An earlier request of this connection is still being answered: let it be, and close behind it.
             cycle.keep_alive = False

@@ -5,9 +5,10 @@ The busiest route: its own cost is counted in microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -18,7 +19,7 @@ from gridhook.model import Publication
 from gridhook.rules import strict_json
 from gridhook.rules.cloudevents import Draft, read_event
 from gridhook.service import Service
-from gridhook.web.call import Call, Receive, is_id, read_body
+from gridhook.web.call import Call, is_id
 from gridhook.web.operations import Access, Answer, Body, operation
 from gridhook.web.problems import JSON, NO_STORE, Headers, Refusal, Reply, members, slug_of
 from gridhook.web.routes import Route
@@ -45,6 +46,9 @@ _BALANCE = {
 _PLAIN_EXAMPLE = {"type": "ag.account_balance.low", "id": "balance-2026-11-22", "data": _BALANCE}
 _EXAMPLE = {"specversion": "1.0", "source": "/billing", **_PLAIN_EXAMPLE}
 
+Read: TypeAlias = Callable[[int], Awaitable[bytes]]
+"""Gives the body; raises `TooLarge` when it has more bytes than that."""
+
 _HEADERS: Headers = [JSON, NO_STORE]
 _encode = msgspec.json.Encoder().encode
 
@@ -69,7 +73,7 @@ class Publishing:
         self._batch_limit = settings.max_batch_bytes
         self._batch_events = settings.max_batch_events
 
-    async def __call__(self, account_id: str, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
+    async def __call__(self, account_id: str, headers: Mapping[bytes, bytes], read: Read, request_id: str) -> Reply:
         """202 after the commit. Raises the refusals of `errors.py` for a request of which nothing is kept."""
         await self._service.publisher(_key(headers), account_id)
         if not is_id(account_id):
@@ -82,9 +86,9 @@ class Publishing:
                 415, "unsupported-media-type", "compressed bodies are not read; send the body as it is", [(b"accept-encoding", b"identity")]
             )
         if form is Form.BATCH:
-            body = await read_body(receive, headers, self._batch_limit)
+            body = await read(self._batch_limit)
             return await self._batch(account_id, body, request_id)
-        body = await read_body(receive, headers, self._single_limit)
+        body = await read(self._single_limit)
         draft = read_event(strict_json.parse(body), plain=form is Form.PLAIN)
         (answer,) = await self._service.publish(account_id, (draft,), request_id=request_id)
         if isinstance(answer, GridhookError):
@@ -134,7 +138,7 @@ def routes(publishing: Publishing) -> list[Route]:
         },
     )
     async def publish(call: Call) -> Reply:
-        return await publishing(call.params["account_id"], call.headers, call.receive, call.request_id)
+        return await publishing(call.params["account_id"], call.headers, call.body, call.request_id)
 
     return [Route("/v1/accounts/{account_id}/events", {"POST": publish})]
 

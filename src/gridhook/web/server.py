@@ -17,6 +17,7 @@ from gridhook.errors import Misconfigured
 from gridhook.web.call import App, Receive, Scope, Send
 from gridhook.web.problems import JSON, NO_STORE, problem
 from gridhook.web.protocol import MAX_HEAD_BYTES, FallbackProtocol, Progress, Protocol
+from gridhook.web.shortcut import AnswersPublishing
 
 HEAD_SECONDS = 10.0  # for a request's head to arrive: what is slower is an attack or a dead network
 BODY_SECONDS = 30.0
@@ -37,13 +38,14 @@ class Server:
         max_connections: int | None = None,
         head_seconds: float = HEAD_SECONDS,
         body_seconds: float = BODY_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         """max_connections: more are answered 503; None: 10,000, or half of the open-file limit if that is less."""
         self._app = app
         self._host, self._port = _address(settings.listen)
         self._max_connections = max_connections or min(MAX_CONNECTIONS, max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
-        self._limits = {Progress.HEAD: head_seconds, Progress.BODY: body_seconds}
+        self._limits = {Progress.HEAD: head_seconds, Progress.BODY: body_seconds, Progress.KEPT: idle_seconds}
         self._sweep_seconds = sweep_seconds
         self._state = ServerState()
         self._config = Config(
@@ -111,6 +113,8 @@ class Server:
         protocol = Protocol(self._config, self._state, {})
         if len(self._state.connections) >= self._max_connections:
             protocol.app = _too_busy
+        elif isinstance(self._app, AnswersPublishing):
+            protocol.publishes = self._app
         return protocol
 
     async def _sweep(self) -> None:
