@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets as chance
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gridhook.clock import Clock
 from gridhook.config import Settings
@@ -72,16 +72,11 @@ class Service:
         return found
 
     async def publish(
-        self, account_id: str, drafts: Sequence[Draft | GridhookError], *, request_id: str | None = None
+        self, account_id: str, drafts: Iterable[Draft | GridhookError], *, request_id: str | None = None
     ) -> list[Publication | GridhookError]:
         """Accept what is good: one answer per element, in order, after the commit. What it answers with a `Publication` without
         `conflict` is never lost. Raises `NotFound` for an unknown account, `TooMany`, and `Unavailable` when nothing can be kept now."""
         await self.account(account_id)
-        if self._publish_budget is not None:
-            wait = self._publish_budget.take(account_id, time.monotonic(), len(drafts))
-            if wait > 0:
-                limit = f"this account may publish {self.settings.publish_per_second} events a second"
-                raise TooMany(f"{limit}; nothing was kept, send again in {int(wait) + 1} s", int(wait) + 1)
         if self.store.backlog() > self.settings.max_waiting_events:
             raise Unavailable("more events wait for the disk than this process may hold; send again shortly", retry_after=1)
         now = self.clock.now()
@@ -96,11 +91,19 @@ class Service:
                 answers.append(Publication(accepted.id, 0))
             else:
                 answers.append(accepted)
+        self._spend_events(account_id, len(events))
         if events:
             published = await self._commit(events, request_id)
             for place, result in zip(places, published.results, strict=True):
                 answers[place] = result
         return answers
+
+    def _spend_events(self, account_id: str, count: int) -> None:
+        """Raises `TooMany`."""
+        wait = 0.0 if self._publish_budget is None else self._publish_budget.take(account_id, time.monotonic(), count)
+        if wait > 0:
+            limit = f"this account may publish {self.settings.publish_per_second} events a second"
+            raise TooMany(f"{limit}; nothing was kept, send again in {int(wait) + 1} s", int(wait) + 1)
 
     def _accept(self, account_id: str, draft: Draft, now: int) -> NewEvent | GridhookError:
         try:
