@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 from gridhook.model import Instant
 
@@ -22,8 +23,14 @@ _WANTED = "must be an RFC 3339 date and time with an offset, such as 2026-11-22T
 def rfc3339(at: Instant) -> str:
     """`2026-11-22T10:00:00Z`, with three decimals only when they are not zero."""
     whole, millis = divmod(at, 1000)
-    text = datetime.fromtimestamp(whole, UTC).isoformat()[:19]
+    text = _to_the_second(whole)
     return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(whole: int) -> str:
+    """Kept: what happens in one second shares its text."""
+    return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
 
 
 def parse_rfc3339(text: str) -> Instant:
