@@ -60,7 +60,7 @@ class Settings:
     api_per_second: int = _setting(20, "console API calls of one account per second, with as many in reserve again; 0: no limit")
     publish_per_second: int = _setting(0, "events that one account may publish per second, with as many in reserve again; 0: no limit")
     tests_per_minute: int = _setting(30, "test sends of one account per minute")
-    checks_per_minute: int = _setting(30, "checks of a URL (where it leads, what refuses it) of one account per minute; a refused registration counts as one")
+    checks_per_minute: int = _setting(30, "URLs that one account may have checked per minute; one that is refused at registration counts")
     max_webhooks: int = _setting(1000, "most webhooks of one account")
     max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
 

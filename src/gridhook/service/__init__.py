@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets as chance
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from gridhook.clock import Clock
 from gridhook.config import Settings

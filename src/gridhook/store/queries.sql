@@ -772,11 +772,12 @@ UPDATE deliveries SET state = 'failed', failure_reason = 'expired', due_at = NUL
 WHERE id = :id AND due_at IS NOT NULL AND lease IS NULL AND expires_at <= :now
 
 -- name: deliver_again
--- The same event to the same webhook, with a life of its own.
+-- The same event to the same webhook, with a life of its own. The empty rows that fill a batch up are none.
 WITH s (id, account_id, webhook_id, event_seq, due_at, expires_at, created_at, origin, recovery_id) AS (
   VALUES (:id, :account_id, :webhook_id, :event_seq, :due_at, :expires_at, :created_at, :origin, :recovery_id))
 INSERT INTO deliveries (id, account_id, webhook_id, event_seq, state, due_at, attempts, expires_at, created_at, origin, recovery_id)
 SELECT s.id, s.account_id, s.webhook_id, s.event_seq, 'queued', s.due_at, 0, s.expires_at, s.created_at, s.origin, s.recovery_id FROM s
+WHERE s.id IS NOT NULL
 
 -- piece: recovery_columns
 -- In the order of `_recovery_from`.
