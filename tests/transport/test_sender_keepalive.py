@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
+import pycurl
 import pytest
 from msgspec.structs import replace
 
@@ -113,3 +115,24 @@ async def test_a_connection_older_than_its_life_is_not_used_again(settings: Sett
     await transport.close()
     assert isinstance(outcome, Answered)
     assert server.connections == 2
+
+
+async def test_what_was_kept_for_a_receiver_is_let_go_when_it_rested_as_long_as_a_connection_may(settings: Settings) -> None:
+    def handles() -> int:
+        gc.collect()
+        return sum(isinstance(one, pycurl.Curl) for one in gc.get_objects())
+
+    transport = open_transport(settings.replace(idle_connection_seconds=1))
+    await transport.start()
+    try:
+        before = handles()
+        with hostile(keeps_alive()) as server:
+            for n in range(5):
+                await transport.send(Outgoing(transport.parse(f"{server.url()}/{n}"), (), b"{}", SHORT))
+            assert handles() == before + 5
+            async with asyncio.timeout(GENEROUS):
+                while handles() > before:
+                    await asyncio.sleep(0.05)
+            assert isinstance(await transport.send(Outgoing(transport.parse(server.url()), (), b"{}", SHORT)), Answered)
+    finally:
+        await transport.close()

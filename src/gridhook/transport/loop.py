@@ -65,6 +65,7 @@ class SendLoop:
         self._timer_at: float | None = None  # when libcurl wants to be called
         self._sweep_at = float("inf")  # when the next deadline is to be looked at
         self._look_at = 0.0  # when floods are to be looked for
+        self._tidy_at = 0.0  # when idle handles are to be looked at
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._epoll = select.epoll()
@@ -154,6 +155,8 @@ class SendLoop:
             self._end_floods(now, now - LOOK_SECONDS)
         if now >= self._sweep_at:
             self._sweep(now)
+        if now >= self._tidy_at:
+            self._tidy(now)
         if self._ended:
             ended, self._ended = self._ended, []
             self._hand_back(ended)
@@ -170,6 +173,8 @@ class SendLoop:
 
     def _set_alarm(self) -> None:
         due = self._sweep_at if self._timer_at is None else min(self._sweep_at, self._timer_at)
+        if self._free:
+            due = min(due, self._tidy_at)
         if due >= self._alarm_at:
             return  # the alarm that is set rings before; it looks again
         if self._alarm is not None:
@@ -327,6 +332,7 @@ class SendLoop:
         outcome = transfer.outcome(code, text, now)
         transfer.release()
         key = transfer.url if transfer.identity is None else f"{transfer.identity.id} {transfer.url}"
+        transfer.idle_since = now
         self._free.setdefault(key, []).append(transfer)
         self._ended.append((job, outcome))
 
@@ -345,6 +351,19 @@ class SendLoop:
             self._drop_overdue(now)
             earliest = min(earliest, now + 0.25)
         self._sweep_at = max(earliest, now + SHORTEST_SWEEP)
+
+    def _tidy(self, now: float) -> None:
+        """Close handles that rested as long as a connection may: there is none that they could go on with, and each keeps 27 KB."""
+        self._tidy_at = now + self._idle_seconds
+        for key, spare in list(self._free.items()):
+            kept = [transfer for transfer in spare if transfer.idle_since > now - self._idle_seconds]
+            for transfer in spare[: len(spare) - len(kept)]:  # the longest idle stand first
+                transfer.curl.close()
+                self._made -= 1
+            if kept:
+                self._free[key] = kept
+            else:
+                del self._free[key]
 
     def _drop_overdue(self, now: float) -> None:
         """What waits for a place waits on its own clock."""

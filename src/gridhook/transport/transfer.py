@@ -87,6 +87,7 @@ class Transfer:
         self.limits: tuple[float, float] | None = None
         self.identity: Identity | None = None
         self.share: pycurl.CurlShare | None = None
+        self.idle_since = 0.0  # on the monotonic clock
         self.fresh = False
         self.curl = pycurl.Curl()
         self.curl.transfer = self
