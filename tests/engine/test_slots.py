@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gridhook.engine.lane import DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR
 from gridhook.engine.pace import BURST_SECONDS, Sign
-from gridhook.engine.slots import CLAIM_SECONDS, QUIET_SECONDS, Slots
+from gridhook.engine.slots import AWAY_SECONDS, CLAIM_SECONDS, QUIET_SECONDS, Slots
 from gridhook.model import LaneLimits
 
 LOOK = 1.25 * CLAIM_SECONDS  # the dispatcher comes by this often
@@ -186,11 +186,31 @@ def test_an_unbroken_row_of_failures_of_any_kind_leaves_one_request_at_a_time_un
         for _ in range(5):
             assert [lane.claim(), lane.claim()] == [1, 0]
             lane.end(failure)
+        lane.time.now += AWAY_SECONDS
         assert lane.claim() == 1
         lane.end(Sign.RECEIVED)
         assert not lane.slots.state("w").is_failing
         assert lane.slots.state("w").is_ramping
         assert lane.slots.failing == 0
+
+
+def test_a_receiver_that_takes_some_and_refuses_most_is_not_slowed_down_as_if_it_had_been_away():
+    lane = Lane()
+    for _ in range(20):
+        lane.tries(*[Sign.OVERLOADED] * FAILING_AFTER)
+        assert lane.slots.state("w").is_failing
+        lane.tries(Sign.RECEIVED)
+        state = lane.slots.state("w")
+        assert (state.is_failing, state.is_ramping, state.limit) == (False, False, FIRST_LIMIT)
+
+
+def test_a_ramp_that_a_short_row_of_failures_cut_off_starts_anew():
+    lane = Lane()
+    lane.slots.ramp("w")
+    for sign in [Sign.SILENT] * FAILING_AFTER + [Sign.RECEIVED]:
+        lane.time.now += 1 / 10
+        lane.tries(sign)
+    assert lane.slots.state("w").is_ramping
 
 
 def test_troubles_of_our_own_say_nothing_about_the_receiver():

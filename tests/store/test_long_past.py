@@ -71,6 +71,7 @@ PLANS: dict[str, tuple[dict[str, object], tuple[str, ...], bool]] = {
     "undelivered_held": (PAGE, ("deliveries_held",), True),
     "undelivered_queued": (PAGE, ("deliveries_queue",), True),
     "deliveries_by_event": ({"seq": 77}, ("deliveries_by_event",), True),
+    "mark_redelivered": ({"ids": "[1, 2, 3]", "webhook_id": "big"}, ("deliveries_by_event",), False),
     "twins": ({"ids": "[1, 2, 3]", "webhook_id": "big"}, ("deliveries_by_event",), False),
     **{
         name: (SWEEP, indexes, False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
-from standardwebhooks import Webhook
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from gridhook.rules.instants import rfc3339
-from gridhook.testing import Receiver
+from gridhook.testing import Receiver, Reply
 from tests.web.world import LOW
 
 HOOKS = "/v1/console/webhooks"
@@ -70,6 +72,59 @@ async def test_deliveries_are_signed_with_both_keys_while_they_overlap_and_with_
         answer = await world.signed("POST", path, body)
         assert (answer.status, answer.json()["field"]) == (422, "overlap_seconds"), body
     assert (await world.signed("GET", f"{HOOKS}/{created['id']}")).json()["signing_keys"] == []
+
+
+async def test_a_leaked_signing_key_signs_nothing_more_once_it_is_replaced_without_an_overlap(world):
+    async with Receiver() as receiver:
+        created = await world.create(receiver.url)
+        await world.verified(created["id"])
+        path = f"{HOOKS}/{created['id']}/signing-key"
+        bodies = (b"", b"", b'{"overlap_seconds":0}')
+        keys = [(await world.signed("POST", path, body)).json()["signing_key"] for body in bodies]
+        assert len((await world.signed("GET", f"{HOOKS}/{created['id']}")).json()["signing_keys"]) == 1
+        await world.publish(LOW)
+        (delivery,) = await receiver.received(1)
+    Webhook(keys[-1]).verify(delivery.body, dict(delivery.headers))
+    for leaked in keys[:-1]:
+        with pytest.raises(WebhookVerificationError):
+            Webhook(leaked).verify(delivery.body, dict(delivery.headers))
+
+
+async def test_keys_that_are_rotated_without_end_do_not_make_requests_long(world):
+    created = await world.create(URL)
+    path = f"{HOOKS}/{created['id']}/signing-key"
+    answers = await asyncio.gather(*(world.signed("POST", path) for _ in range(12)))
+    assert [answer.status for answer in answers] == [201] * 12
+    shown = (await world.signed("GET", f"{HOOKS}/{created['id']}")).json()["signing_keys"]
+    assert len(shown) == 3
+    assert shown[0]["id"] in {answer.json()["id"] for answer in answers}
+
+
+async def test_a_private_key_cannot_come_into_use_in_the_past(world):
+    created = await world.create(URL)
+    past = json.dumps({"activates_at": "2020-01-01T00:00:00Z"}).encode()
+    answer = await world.signed("POST", f"{HOOKS}/{created['id']}/private-key", past)
+    assert (answer.status, answer.json()["field"]) == (422, "activates_at")
+
+
+async def test_a_receiver_that_echoes_our_request_does_not_bring_the_key_into_the_log(world):
+    secret = "tenant-header-value-1234"
+
+    async with Receiver() as receiver:
+        created = await world.create(receiver.url)
+        await world.verified(created["id"])
+        one = f"{HOOKS}/{created['id']}"
+        await world.signed("PATCH", one, json.dumps({"headers": {"X-Tenant": secret}}).encode())
+        bearer = f"Bearer {created['private_key']}"
+        said = json.dumps({"Authorization": bearer, "X-Tenant": secret}).encode()
+        receiver.reply = Reply(404, headers=(("X-Echo", bearer), ("Content-Length", str(len(said)))), body=said)
+        await world.publish(LOW)
+        tested = await world.signed("POST", f"{one}/test", b'{"type":"ag.hid_org.created"}')
+        attempts = json.dumps(await world.attempts(created["id"], 3))
+    for shown in (attempts, tested.body.decode()):
+        assert shown.count("Bearer [secret]") >= 2
+        assert created["private_key"] not in shown
+        assert secret not in shown
 
 
 async def test_a_key_of_another_webhook_cannot_be_taken_back_through_ones_own(world):

@@ -56,6 +56,24 @@ async def test_one_delivery_is_sent_again_with_the_same_event_and_the_log_says_t
         assert (await world.signed("GET", f"{one}/deliveries/{before['id']}")).json() == before
 
 
+async def test_what_arrived_at_the_second_asking_is_no_longer_among_the_undelivered(tmp_path, quiet_log):
+    async with failed(tmp_path, quiet_log, 4) as (world, receiver, one):
+
+        def counts(answer: Any) -> list[int]:
+            return [group["count"] for group in answer.json()["undelivered"]]
+
+        assert counts(await world.signed("GET", f"{one}/undelivered")) == [4]
+        delivery = (await world.signed("GET", f"{one}/deliveries", query="event_id=e1")).json()["deliveries"][0]
+        await world.signed("POST", f"{one}/deliveries/{delivery['id']}/redeliver")
+        await world.attempts(one.rsplit("/", 1)[1], 6)
+        assert counts(await world.signed("GET", f"{one}/undelivered")) == [3]
+        asked = await world.signed("POST", f"{one}/recoveries")
+        assert (await ended(world, f"{one}/recoveries/{asked.json()['id']}"))["requeued"] == 3
+        await receiver.received(8)
+        await world.attempts(one.rsplit("/", 1)[1], 9)
+        assert counts(await world.signed("GET", f"{one}/undelivered")) == []
+
+
 @pytest.mark.parametrize("verb", ["deliveries/1/redeliver", "recoveries"])
 async def test_nothing_is_sent_again_while_a_webhook_is_paused_or_unproven(tmp_path, quiet_log, verb):
     async with failed(tmp_path, quiet_log, 1) as (world, receiver, one):

@@ -33,7 +33,7 @@ from gridhook.rules import extras as rules
 from gridhook.rules.addresses import Target
 from gridhook.rules.extras import Extras
 from gridhook.rules.refusals import is_certificate_refusal
-from gridhook.rules.requests import delivery_headers
+from gridhook.rules.requests import delivery_headers, without_secrets
 from gridhook.rules.retry import RECEIVED, judge
 from gridhook.rules.signatures import signature_headers
 from gridhook.store.promises import Work
@@ -75,9 +75,9 @@ class Deliverer:
         if isinstance(request, Unreachable):
             done(self._finish(claim, request))
         elif request.identity is None:
-            self._transport.submit(request, lambda outcome: done(self._finish(claim, outcome)))
+            self._transport.submit(request, lambda outcome: done(self._finish(claim, without_secrets(outcome, request.headers))))
         else:
-            self._transport.submit(request, lambda outcome: self._presented(claim, outcome, done))
+            self._transport.submit(request, lambda outcome: self._presented(claim, without_secrets(outcome, request.headers), done))
 
     def _presented(self, claim: Claim, outcome: Outcome, done: Callable[[Finished], None]) -> None:
         """The newest certificate was presented. If the receiver's TLS layer refused it, the one before it is, at once."""
@@ -89,7 +89,7 @@ class Deliverer:
         if isinstance(request, Unreachable):
             done(self._finish(claim, outcome))
             return
-        self._transport.submit(request, lambda second: done(self._finish(claim, second, again)))
+        self._transport.submit(request, lambda second: done(self._finish(claim, without_secrets(second, request.headers), again)))
 
     def fallback(self, given: Claim | Work, outcome: Outcome, now: Instant) -> Fallback | None:
         """What to present instead, in the same attempt; None when the outcome stands.

@@ -51,6 +51,8 @@ class Lane:
     since_halved: int = 0  # results since `learned` was last halved
     failures: int = 0  # in a row
     is_failing: bool = False
+    failed_at: float = 0.0  # since when, monotonic
+    was_ramping: bool = False  # it had not come back wholly when it failed
     bucket: Bucket | None = None
     ramp: Ramp | None = None
     backlog: bool = False  # due rows wait: who comes later must not overtake them. Kept for lanes with a rate only

@@ -11,6 +11,7 @@ from gridhook.engine.pace import Ramp, Sign
 from gridhook.model import LaneLimits
 
 SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
+AWAY_SECONDS = 5.0  # a lane that failed for less starts again at once, not slowly
 CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
 QUIET_SECONDS = 10.0  # without a claim: what this process knew of a lane may be out of date
 REMEMBERED_LANES = 50_000
@@ -135,11 +136,15 @@ class Slots:
             self._give_back(account_id, lane, 1)
             turn = lane.judge(sign)
             if turn is Turn.FAILS:
+                lane.failed_at = self._now()
+                lane.was_ramping = lane.ramp is not None
                 self._end_ramp(webhook_id, lane)
                 self._failing.add(webhook_id)
             elif turn is Turn.RECOVERS:
                 self._failing.discard(webhook_id)
-                self._start_ramp(webhook_id, lane)
+                # A receiver that refuses much and takes some fails now and then for a moment: it was never away.
+                if lane.was_ramping or self._now() - lane.failed_at >= AWAY_SECONDS:
+                    self._start_ramp(webhook_id, lane)
             return turn
 
     def _give_back(self, account_id: str, lane: Lane, count: int) -> None:

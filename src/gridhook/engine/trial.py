@@ -16,6 +16,7 @@ from gridhook.model import Attempt, AttemptKind, NewEvent, Outcome, Sealed, Unre
 from gridhook.rules import ids
 from gridhook.rules.catalogue import event_type
 from gridhook.rules.cloudevents import synthetic_event
+from gridhook.rules.requests import without_secrets
 from gridhook.rules.samples import sample
 from gridhook.store.promises import Store, Work
 from gridhook.telemetry import Log, Metrics
@@ -100,7 +101,9 @@ class Trials:
             payload=event.payload,
             started_at=event.time_at,
         )
-        return request if isinstance(request, Unreachable) else await self._transport.send(request)
+        if isinstance(request, Unreachable):
+            return request
+        return without_secrets(await self._transport.send(request), request.headers)
 
     async def close(self, seconds: float) -> None:
         """Wait for what runs to be recorded. To be called when the transport has ended its requests."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets as chance
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -32,7 +34,9 @@ from gridhook.vault import SealBroken, Vault
 LONGEST_KEY_DELAY_MS = 7 * 86_400_000  # how far ahead a Private Key may be scheduled
 LONGEST_OVERLAP_SECONDS = 7 * 86_400  # how long a replaced signing key may go on signing
 DEFAULT_OVERLAP_SECONDS = 86_400
-EDIT_TRIES = 5  # of an edit that must read first, when others edit the same webhook
+MOST_SIGNING_KEYS = 3  # that sign side by side: each makes every request longer
+EDIT_TRIES = 10  # of an edit that must read first, when other processes edit the same webhook; here they wait for each other
+PAST_MS = 60_000  # how far back an activation may lie: clocks differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Webhooks:
         self._check_budget = Budget(settings.checks_per_minute, 60.0)
         self._test_budget = Budget(settings.tests_per_minute, 60.0)
         self._last_verify: dict[str, float] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._checks = f"at most {settings.checks_per_minute} checks and refusals of URLs a minute"
 
     # --- register, prove, delete --------------------------------------------------------------------------------
@@ -126,9 +131,6 @@ class Webhooks:
         limits = checked_limits(max_in_flight, rate_per_second)
         extras = Extras(headers=tuple(static_headers.check_headers(headers or {}).items()))
         await self._check_url(account_id, url, auth_method)
-        page = await self._store.webhooks(account_id, offset=0, limit=1)
-        if page.total >= self._settings.max_webhooks:
-            raise Conflict(f"this account has {page.total} webhooks, the most it may have; delete one first")
         webhook_id = ids.webhook_id(chance.token_bytes(ENTROPY_BYTES))
         webhook = Webhook(
             account_id=account_id,
@@ -143,7 +145,7 @@ class Webhooks:
             extras=self._sealed(account_id, webhook_id, extras),
         )
         credential, private_key, certificate = await self._new_proof(account_id, webhook_id, auth_method)
-        await self._store.add_webhook(webhook, credential, certificate)
+        await self._store.add_webhook(webhook, credential, certificate, most=self._settings.max_webhooks)
         self._start_handshake(account_id, webhook_id)
         return Created(webhook, private_key, certificate)
 
@@ -221,29 +223,41 @@ class Webhooks:
         Another URL makes the webhook pending again: its deliveries are held, numbers kept, and a handshake with the new URL starts.
         Raises `Invalid` naming the field, `NotFound`.
         """
+        async with self._turn(webhook_id):
+            return await self._edit(account_id, webhook_id, changes, revision)
+
+    async def _edit(self, account_id: str, webhook_id: str, changes: Changes, revision: int | None) -> Webhook:
         name = changes.name if isinstance(changes.name, UnsetType) else checked_name(changes.name)
         events = changes.subscribed_events
         if not isinstance(events, UnsetType):
             events = self._checked_events(events)
-        for attempt in range(1, EDIT_TRIES + 1):
+        for _ in range(EDIT_TRIES):
             before = await self._store.webhook(account_id, webhook_id)
             if revision is not None and before.revision != revision:
                 raise _stale(before)
-            edit = WebhookEdit(name=name, url=changes.url, subscribed_events=events)
-            if isinstance(changes.url, str) and changes.url != before.url:
-                await self._check_url(account_id, changes.url, before.auth_method)
-            if changes.max_in_flight is not UNSET or changes.rate_per_second is not UNSET:
-                edit = replace(edit, limits=_merged_limits(before, changes))
+            # What is so already is no change: it must not look like one to others who edit.
+            edit = WebhookEdit(
+                name=UNSET if name == before.name else name,
+                url=UNSET if changes.url == before.url else changes.url,
+                subscribed_events=UNSET if events == before.subscribed_events else events,
+            )
+            if isinstance(edit.url, str):
+                await self._check_url(account_id, edit.url, before.auth_method)
+            if (limits := _merged_limits(before, changes)) != before.limits:
+                edit = replace(edit, limits=limits)
             if not isinstance(changes.headers, UnsetType):
                 extras = self._opened(before)
                 kept = {} if changes.headers is None else static_headers.merge_headers(dict(extras.headers), changes.headers)
-                edit = replace(edit, extras=self._sealed(account_id, webhook_id, replace(extras, headers=tuple(kept.items()))))
+                if (headers := tuple(kept.items())) != extras.headers:
+                    edit = replace(edit, extras=self._sealed(account_id, webhook_id, replace(extras, headers=headers)))
+            if edit == WebhookEdit():
+                return before
             try:
                 return await self._edited(before, edit)
             except Stale:
-                if revision is not None or attempt == EDIT_TRIES:
+                if revision is not None:
                     raise
-        raise AssertionError("unreachable")
+        raise Unavailable("other changes of this webhook come without end; send yours again")
 
     async def change_url(self, account_id: str, webhook_id: str, url: str) -> Webhook:
         """Point a webhook elsewhere, or have the same URL proven anew: pending again, deliveries held, a handshake starts."""
@@ -255,7 +269,8 @@ class Webhooks:
 
     async def pause(self, account_id: str, webhook_id: str) -> Webhook:
         """Deliveries are held from now on, each until its event is too old. Twice is once. Raises `NotFound`."""
-        return await self._store.pause_webhook(account_id, webhook_id, now=self._clock.now())
+        async with self._turn(webhook_id):
+            return await self._store.pause_webhook(account_id, webhook_id, now=self._clock.now())
 
     async def resume(self, account_id: str, webhook_id: str) -> Webhook:
         """What was held goes out oldest first, slowly at first. Twice is once. Raises `NotFound`."""
@@ -278,24 +293,25 @@ class Webhooks:
 
         It stays verified: what was proven is who owns the URL. Raises `Invalid`, `NotFound`, `Stale`; `Conflict` when it is so already.
         """
-        for attempt in range(1, EDIT_TRIES + 1):
-            before = await self._store.webhook(account_id, webhook_id)
-            if revision is not None and before.revision != revision:
-                raise _stale(before)
-            if method is before.auth_method:
-                raise Conflict(f"this webhook uses {method.value} already")
-            self._check_scheme(self._transport.parse(before.url), method, "auth_method")
-            credential, private_key, certificate = await self._new_proof(account_id, webhook_id, method)
-            try:
-                webhook = await self._store.switch_auth(
-                    account_id, webhook_id, method, credential, certificate, revision=before.revision, now=self._clock.now()
-                )
-            except Stale:
-                if revision is not None or attempt == EDIT_TRIES:
-                    raise
-            else:
-                return Created(webhook, private_key, certificate)
-        raise AssertionError("unreachable")
+        async with self._turn(webhook_id):
+            for _ in range(EDIT_TRIES):
+                before = await self._store.webhook(account_id, webhook_id)
+                if revision is not None and before.revision != revision:
+                    raise _stale(before)
+                if method is before.auth_method:
+                    raise Conflict(f"this webhook uses {method.value} already")
+                self._check_scheme(self._transport.parse(before.url), method, "auth_method")
+                credential, private_key, certificate = await self._new_proof(account_id, webhook_id, method)
+                try:
+                    webhook = await self._store.switch_auth(
+                        account_id, webhook_id, method, credential, certificate, revision=before.revision, now=self._clock.now()
+                    )
+                except Stale:
+                    if revision is not None:
+                        raise
+                else:
+                    return Created(webhook, private_key, certificate)
+        raise Unavailable("other changes of this webhook come without end; send yours again")
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -307,6 +323,8 @@ class Webhooks:
         """
         now = self._clock.now()
         at = now if activates_at is None else activates_at
+        if at < now - PAST_MS:
+            raise Invalid("activates_at", "lies in the past; leave it out to use the key at once")
         if at > now + LONGEST_KEY_DELAY_MS:
             raise Invalid("activates_at", "lies more than 7 days ahead; choose an earlier time, or leave it out to use the key at once")
         webhook = await self._store.webhook(account_id, webhook_id)
@@ -330,8 +348,9 @@ class Webhooks:
 
         def rotated(extras: Extras) -> Extras:
             until = now + overlap_seconds * 1000
-            old = tuple(replace(one, expires_at=until if one.expires_at is None else one.expires_at) for one in extras.live_keys(now))
-            return replace(extras, signing_keys=(key, *(one for one in old if one.expires_at is not None and one.expires_at > now)))
+            # None longer than was asked for now: without an overlap, as after a leak, no older key signs any more.
+            old = (replace(one, expires_at=min(until, one.expires_at or until)) for one in extras.live_keys(now))
+            return replace(extras, signing_keys=(key, *(one for one in old if (one.expires_at or 0) > now))[:MOST_SIGNING_KEYS])
 
         await self._edit_extras(account_id, webhook_id, rotated)
         return Issued(key.id, key.secret, now)
@@ -341,15 +360,25 @@ class Webhooks:
         return await self._edit_extras(account_id, webhook_id, lambda extras: replace(extras, signing_keys=()))
 
     async def _edit_extras(self, account_id: str, webhook_id: str, change: Callable[[Extras], Extras]) -> Webhook:
-        for attempt in range(1, EDIT_TRIES + 1):
-            before = await self._store.webhook(account_id, webhook_id)
-            edit = WebhookEdit(extras=self._sealed(account_id, webhook_id, change(self._opened(before))))
-            try:
-                return await self._edited(before, edit)
-            except Stale:
-                if attempt == EDIT_TRIES:
-                    raise
-        raise AssertionError("unreachable")
+        async with self._turn(webhook_id):
+            for _ in range(EDIT_TRIES):
+                before = await self._store.webhook(account_id, webhook_id)
+                extras = self._opened(before)
+                changed = change(extras)
+                if changed == extras:
+                    return before
+                try:
+                    return await self._edited(before, WebhookEdit(extras=self._sealed(account_id, webhook_id, changed)))
+                except Stale:
+                    continue
+        raise Unavailable("other changes of this webhook come without end; send yours again")
+
+    def _turn(self, webhook_id: str) -> asyncio.Lock:
+        """Edits of one webhook wait for each other, so that they do not contradict each other for nothing."""
+        lock = self._turns.get(webhook_id)
+        if lock is None:
+            lock = self._turns[webhook_id] = asyncio.Lock()
+        return lock
 
     # --- try ----------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,14 @@ def may_be_sent_to(webhook: Webhook) -> bool:
     return webhook.is_verified and webhook.paused_at is None
 
 
-def add_webhook(connection: Connection, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
+def add_webhook(
+    connection: Connection, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None, most: int | None = None
+) -> None:
+    if most is not None:
+        connection.change("lock_account", account_id=webhook.account_id)
+        ((total,),) = connection.rows("webhook_total", account_id=webhook.account_id)
+        if total >= most:
+            raise Conflict(f"this account has {total} webhooks, the most it may have; delete one first")
     if not connection.change(
         "add_webhook",
         account_id=webhook.account_id,

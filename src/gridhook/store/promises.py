@@ -309,8 +309,11 @@ class Store(Protocol):
         ...
 
     # --- webhooks -----------------------------------------------------------------------------------------------
-    async def add_webhook(self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
-        """With its first key or certificate, in one transaction. certificate: of a webhook that presents one; the credential of the
+    async def add_webhook(
+        self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None, *, most: int | None = None
+    ) -> None:
+        """With its first key or certificate, in one transaction. most: webhooks that the account may have (`Conflict`), also when many
+        are registered at once. certificate: of a webhook that presents one; the credential of the
         same id holds it together with its key. Raises `Conflict` when the id is taken."""
         ...
 
@@ -509,8 +512,11 @@ class Store(Protocol):
         ...
 
     async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
-        """What did not arrive, by reason, most first. Of each state at most 100,000 are counted, of failed ones the newest: beyond that
-        a count says "at least"."""
+        """What did not arrive, by reason, most first. A failed one that was redelivered counts as what became of the newer one.
+
+        Of each state at most 100,000 are looked at, of failed ones the newest: beyond that
+        a count says "at least".
+        """
         ...
 
     # --- redelivery ---------------------------------------------------------------------------------------------

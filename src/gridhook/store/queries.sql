@@ -723,11 +723,12 @@ WHERE d.event_seq = :seq
 ORDER BY d.webhook_id, d.created_at, d.id
 
 -- name: undelivered_failed
--- The newest so many failed ones, by reason, from the index alone.
+-- The newest so many failed ones, by reason, from the index alone. One that was redelivered counts as what became of that.
 SELECT failure_reason, last_result, count(*), min(created_at) FROM (
-  SELECT failure_reason, last_result, created_at FROM deliveries
+  SELECT failure_reason, last_result, created_at, redelivered FROM deliveries
   WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'failed'
   ORDER BY created_at DESC, id DESC LIMIT :most) AS newest
+WHERE redelivered = 0
 GROUP BY failure_reason, last_result
 
 -- name: undelivered_held
@@ -770,6 +771,10 @@ UPDATE deliveries SET due_at = :now WHERE id = :id AND due_at > :now AND lease I
 -- Its window ended while it waited for its turn: failed, as the next claim would have found.
 UPDATE deliveries SET state = 'failed', failure_reason = 'expired', due_at = NULL
 WHERE id = :id AND due_at IS NOT NULL AND lease IS NULL AND expires_at <= :now
+
+-- name: mark_redelivered
+-- The failed deliveries of these events to one webhook are answered for by a newer one.
+UPDATE deliveries SET redelivered = 1 WHERE event_seq {in_ids} AND webhook_id = :webhook_id AND state = 'failed'
 
 -- name: deliver_again
 -- The same event to the same webhook, with a life of its own. The empty rows that fill a batch up are none.
@@ -899,7 +904,8 @@ SELECT id, name, enterprise, created_at FROM accounts ORDER BY created_at, id
 UPDATE accounts SET enterprise = :enterprise WHERE id = :account_id
 
 -- name: lock_account
--- Two processes that add or revoke secrets of one account wait for each other here: the limits below are counted, not constrained.
+-- Two processes that add webhooks, or add or revoke secrets, of one account wait for each other here: their limits are counted, not
+-- constrained.
 UPDATE accounts SET name = name WHERE id = :account_id
 
 -- name: add_secret

@@ -54,6 +54,7 @@ def redeliver(connection: Connection, account_id: str, webhook_id: str, delivery
         )
     if state == QUEUED:
         connection.change("expire_queued", id=delivery_id, now=now)
+    connection.change("mark_redelivered", ids=json.dumps([event_seq]), webhook_id=webhook_id)
     (id,) = connection.ids("deliveries", 1)
     life = (now, now + window_ms, now)
     connection.many("deliver_again", [(id, account_id, webhook_id, event_seq, *life, Origin.REDELIVERY.value, None)])
@@ -253,6 +254,7 @@ def _deliver_again(connection: Connection, recovery: Recovery, seqs: Collection[
         for id, seq in zip(ids, seqs, strict=True)
     ]
     if rows:
+        connection.change("mark_redelivered", ids=json.dumps(list(seqs)), webhook_id=recovery.webhook_id)
         connection.many("deliver_again", rows)
 
 

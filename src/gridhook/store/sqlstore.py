@@ -197,8 +197,10 @@ class SqlStore:
 
     # --- webhooks -----------------------------------------------------------------------------------------------
 
-    async def add_webhook(self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None) -> None:
-        await self._edited(edits.add_webhook, webhook, credential, certificate)
+    async def add_webhook(
+        self, webhook: Webhook, credential: Credential | None, certificate: Certificate | None = None, *, most: int | None = None
+    ) -> None:
+        await self._edited(edits.add_webhook, webhook, credential, certificate, most)
 
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
         return await self._readers.run(reads.webhook, account_id, webhook_id)

@@ -16,12 +16,14 @@ ALTER TABLE events ADD COLUMN is_test INTEGER NOT NULL DEFAULT 0 CHECK (is_test 
 
 ALTER TABLE deliveries ADD COLUMN last_result TEXT;
 ALTER TABLE deliveries ADD COLUMN origin TEXT CHECK (origin IN ('redelivery', 'recovery'));
+-- A newer delivery of the same event was asked for: what became of the event stands there.
+ALTER TABLE deliveries ADD COLUMN redelivered INTEGER NOT NULL DEFAULT 0 CHECK (redelivered IN (0, 1));
 ALTER TABLE deliveries ADD COLUMN recovery_id TEXT;
 -- for: deliveries_log_before, deliveries_log_after. By time, not by id: processes take ids in blocks, and a slow one's lag behind.
 CREATE INDEX deliveries_log ON deliveries (account_id, webhook_id, created_at, id);
 -- The state is in it so that SQLite finds it the better match than deliveries_log.
 -- for: deliveries_failed_before, deliveries_failed_after, undelivered_failed. The reasons ride along to be counted.
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, state, created_at, id, failure_reason, last_result)
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, state, created_at, id, failure_reason, last_result, redelivered)
 WHERE state = 'failed';
 DROP INDEX deliveries_held;
 -- for: release_held, fail_held, held_lanes, count_held, held, undelivered_held. What is counted rides along.
