@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from gridhook.cli.api import listening_url
+from gridhook.cli.client import listening_url
 from gridhook.cli.options import duration, header, number_or_none, time_or_ago
 from gridhook.clock import SystemClock
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from gridhook.cli.client import Answer, Client, NoAnswer
+from gridhook.cli.client import Answer, Client, NoAnswer, listening_url
 from gridhook.cli.database import with_service
 from gridhook.config import Settings
 from gridhook.errors import GridhookError, Unavailable
@@ -109,10 +109,3 @@ class Api:
 def under(*parts: str) -> str:
     """The path below the webhooks: `under(webhook, "verify")`."""
     return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def listening_url(listen: str) -> str:
-    """Where a server that listens there is reached from the same machine."""
-    host, _, port = listen.rpartition(":")
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
-    return f"http://{everywhere.get(host, host)}:{port}"

@@ -17,7 +17,7 @@ from gridhook.cli.terminal import json_line, safe, table
 from gridhook.model import Attempt, AttemptFilter, AttemptKind, Instant, Reason
 from gridhook.service import Service
 
-FOLLOWED = "{:24}  {:12}  {:34}  {:36}  {:>2}  {:>20}  {:>8}  {}"
+FOLLOWED = "{:>8}  {:24}  {:12}  {:34}  {:36}  {:>2}  {:>20}  {:>8}  {}"
 POLL_SECONDS = 0.5
 PAGE = 1000
 REMEMBERED = 200_000  # attempts already printed: more than are made while one can take

@@ -124,6 +124,13 @@ class Client:
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _fields(head.getvalue()), answer.getvalue())
 
 
+def listening_url(listen: str) -> str:
+    """Where a server that listens there is reached from the same machine."""
+    host, _, port = listen.rpartition(":")
+    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+    return f"http://{everywhere.get(host, host)}:{port}"
+
+
 def _fields(head: bytes) -> HTTPMessage:
     """The last header section: what an interim answer said does not count."""
     fields = HTTPMessage()

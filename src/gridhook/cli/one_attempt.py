@@ -16,7 +16,7 @@ from gridhook.service import Service
 from gridhook.store.promises import AttemptDetail
 from gridhook.web.shapes import attempts as shapes
 
-HEADER = ("STARTED", "KIND", "EVENT TYPE", "EVENT ID", "#", "RESULT", "MS", "WHAT HAPPENED")
+HEADER = ("ATTEMPT", "STARTED", "KIND", "EVENT TYPE", "EVENT ID", "#", "RESULT", "MS", "WHAT HAPPENED")
 SHOWN_BYTES = 4096  # of each of the receiver's headers together and its body
 PHASES = (("dns", "dns_us"), ("connect", "connect_us"), ("tls", "tls_us"), ("first byte", "first_byte_us"), ("total", "total_us"))
 
@@ -56,6 +56,7 @@ def row(attempt: Attempt, *, remedy: bool) -> tuple[str, ...]:
     if remedy and words.remedy:
         said += f" -> {words.remedy}"
     return (
+        str(attempt.id),
         instant(attempt.started_at),
         kind(attempt),
         attempt.event_type or "-",

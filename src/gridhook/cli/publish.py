@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -13,11 +14,12 @@ from typing import Any
 
 import click
 
-from gridhook.cli.client import Answer, Client, NoAnswer
+from gridhook.cli.client import Answer, Client, NoAnswer, listening_url
 from gridhook.cli.terminal import Failure, json_line, safe
 from gridhook.errors import GridhookError
 from gridhook.rules.catalogue import event_type
 
+LISTEN = "127.0.0.1:8080"  # where a server listens that was told nothing else
 BATCH_EVENTS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 PLAIN = "application/json"
@@ -57,7 +59,7 @@ class Result:
 @click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many: .ndjson, or a JSON array.")
 @click.option("--account", envvar="PUBLISHER_ACCOUNT", required=True, show_envvar=True, help="Whose event it is.")
 @click.option("--key", envvar="PUBLISHER_KEY", required=True, show_envvar=True, help="A publisher key, see `gridhook publishers add`.")
-@click.option("--url", envvar="PUBLISHER_URL", default="http://127.0.0.1:8080", show_default=True, show_envvar=True, help="The server.")
+@click.option("--url", envvar="PUBLISHER_URL", show_envvar=True, help="The server; left out: http://<GRIDHOOK_LISTEN>, or 127.0.0.1:8080.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def publish(
     type: str | None,
@@ -68,7 +70,7 @@ def publish(
     file: Path | None,
     account: str,
     key: str,
-    url: str,
+    url: str | None,
     as_json: bool,
 ) -> None:
     """Publish one event of TYPE, or all events of --file.
@@ -85,7 +87,7 @@ def publish(
         raise click.UsageError("give one event type, or --file")
     if file is not None and (data is not None or example or event_id or event_time):
         raise click.UsageError("--data, --example, --id and --time are for a single event")
-    with Client(url) as client:
+    with Client(url or listening_url(os.environ.get("GRIDHOOK_LISTEN", LISTEN))) as client:
         if file is not None:
             refused = _publish_file(client, account, key, file, as_json)
         else:
