@@ -21,6 +21,7 @@ from tests.store.world import (
     TYPE,
     WINDOW,
     a_webhook,
+    an_account,
     answered,
     claim,
     event,
@@ -63,6 +64,18 @@ async def test_a_webhook_is_registered_with_limits_and_extras_and_edited_in_all_
     )
     assert await store.webhook("acc", "wh") == after
     assert (await store.webhooks("acc", offset=0, limit=10)).webhooks == [after]
+
+
+async def test_an_account_has_no_more_webhooks_than_it_may_also_when_many_are_registered_at_once(
+    store: SqlStore, open_more: Callable[[], Store]
+) -> None:
+    await an_account(store)
+    other = open_more()
+    await other.open()
+    both = (store, other)
+    made = await asyncio.gather(*(both[n % 2].add_webhook(hook(f"w{n}"), None, most=3) for n in range(12)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in made) == ["Conflict"] * 9 + ["NoneType"] * 3
+    assert (await store.webhooks("acc", offset=0, limit=10)).total == 3
 
 
 async def test_what_an_edit_does_not_name_stays_as_it_is(store: SqlStore) -> None:
