@@ -13,8 +13,8 @@ from gridhook.engine.janitor import Janitor
 from gridhook.engine.lane import LaneState
 from gridhook.engine.pruner import Pruner
 from gridhook.engine.recovering import Recoverer
+from gridhook.engine.sending_tests import TestSends
 from gridhook.engine.slots import Slots
-from gridhook.engine.trial import Trials
 from gridhook.engine.verification import Verifier
 from gridhook.model import Attempt, Claim, Webhook
 from gridhook.store.promises import Store
@@ -51,7 +51,7 @@ class Engine:
             resuming=self.resuming,
             verified=self._became_verified,
         )
-        self.trials = Trials(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
+        self.test_sends = TestSends(store=store, deliverer=deliverer, transport=transport, settings=settings, log=log, metrics=metrics)
         self.recoverer = Recoverer(store=store, dispatcher=self.dispatcher, settings=settings, log=log)
         self.janitor = Janitor(store=store, log=log)
         self.warden = Warden(store=store, dispatcher=self.dispatcher, settings=settings, log=log, metrics=metrics)
@@ -100,8 +100,8 @@ class Engine:
         self.verifier.start(account_id, webhook_id, wait=wait)
 
     async def send_test(self, account_id: str, webhook_id: str, type: str) -> Attempt:
-        """One synthetic event, sent now and once. Raises as `Trials.send`."""
-        return await self.trials.send(account_id, webhook_id, type)
+        """One synthetic event, sent now and once. Raises as `TestSends.send`."""
+        return await self.test_sends.send(account_id, webhook_id, type)
 
     def edited(self, webhook: Webhook) -> None:
         """A webhook was changed: its limits hold from the next request on."""
@@ -163,7 +163,7 @@ class Engine:
         finished = await self.dispatcher.wait_idle(seconds)
         # What still runs ends `interrupted`, is recorded, and goes back to the queue with its number.
         await self._transport.close()
-        await self.trials.close(LAST_SECONDS)
+        await self.test_sends.close(LAST_SECONDS)
         if not finished:
             await self.dispatcher.wait_idle(LAST_SECONDS)
         try:

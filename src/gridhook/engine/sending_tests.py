@@ -25,7 +25,7 @@ from gridhook.transport.wire import Transport
 AT_ONCE_PER_ACCOUNT = 4
 
 
-class Trials:
+class TestSends:
     def __init__(self, *, store: Store, deliverer: Deliverer, transport: Transport, settings: Settings, log: Log, metrics: Metrics) -> None:
         self._store = store
         self._clock: Clock = store.clock
