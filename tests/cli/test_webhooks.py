@@ -77,6 +77,9 @@ def test_a_private_key_is_rotated_at_once_or_later(tenant: Served):
     third = tenant.shell.json(*rotate, "--in", "2h")
     refused = tenant.shell.run(*rotate, "--at", "2000-01-01T00:00:00Z")
     assert refused.returncode == 1
+    assert "lies in the past" in refused.stderr
+    refused = tenant.shell.run(*rotate, "--in", "1h")
+    assert refused.returncode == 1
     assert "is not in use yet" in refused.stderr
 
     keys = {key["id"]: key for key in tenant.shell.json("webhooks", "show", made["webhook"])["private_keys"]}

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gridhook.engine.lane import DOUBT, FAILING_AFTER, FIRST_LIMIT, MIXED_FLOOR
 from gridhook.engine.pace import BURST_SECONDS, Sign
-from gridhook.engine.slots import AWAY_SECONDS, CLAIM_SECONDS, QUIET_SECONDS, Slots
+from gridhook.engine.slots import AWAY_FAILURES, AWAY_SECONDS, CLAIM_SECONDS, QUIET_SECONDS, Slots
 from gridhook.model import LaneLimits
 
 LOOK = 1.25 * CLAIM_SECONDS  # the dispatcher comes by this often
@@ -202,6 +202,12 @@ def test_a_receiver_that_takes_some_and_refuses_most_is_not_slowed_down_as_if_it
         lane.tries(Sign.RECEIVED)
         state = lane.slots.state("w")
         assert (state.is_failing, state.is_ramping, state.limit) == (False, False, FIRST_LIMIT)
+
+
+def test_a_receiver_that_was_away_for_many_quick_failures_starts_slowly_however_short_that_was():
+    lane = Lane()
+    lane.tries(*[Sign.OVERLOADED] * AWAY_FAILURES, Sign.RECEIVED)
+    assert lane.slots.state("w").is_ramping
 
 
 def test_a_ramp_that_a_short_row_of_failures_cut_off_starts_anew():

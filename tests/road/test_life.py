@@ -151,7 +151,7 @@ async def test_a_receiver_that_fails_sees_one_request_at_a_time_others_go_on_and
         assert len(await alive.received(300)) == 300
 
         await story.publish("latest")
-        await story.receiver.received(before + 20)
+        await story.receiver.received(before + 40)
         probes = story.receiver.deliveries[before:]
         assert "latest" not in {probe.event_id for probe in probes}
         assert one_at_a_time(probes, takes)

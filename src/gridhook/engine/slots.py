@@ -11,7 +11,8 @@ from gridhook.engine.pace import Ramp, Sign
 from gridhook.model import LaneLimits
 
 SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold together
-AWAY_SECONDS = 5.0  # a lane that failed for less starts again at once, not slowly
+AWAY_SECONDS = 5.0  # a lane that failed for less than this,
+AWAY_FAILURES = 32  # and fewer times in a row, starts again at once, not slowly
 CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
 QUIET_SECONDS = 10.0  # without a claim: what this process knew of a lane may be out of date
 REMEMBERED_LANES = 50_000
@@ -134,6 +135,7 @@ class Slots:
         with self._lock:
             lane = self._lanes[webhook_id]
             self._give_back(account_id, lane, 1)
+            failures = lane.failures
             turn = lane.judge(sign)
             if turn is Turn.FAILS:
                 lane.failed_at = self._now()
@@ -143,7 +145,7 @@ class Slots:
             elif turn is Turn.RECOVERS:
                 self._failing.discard(webhook_id)
                 # A receiver that refuses much and takes some fails now and then for a moment: it was never away.
-                if lane.was_ramping or self._now() - lane.failed_at >= AWAY_SECONDS:
+                if lane.was_ramping or failures >= AWAY_FAILURES or self._now() - lane.failed_at >= AWAY_SECONDS:
                     self._start_ramp(webhook_id, lane)
             return turn
 
