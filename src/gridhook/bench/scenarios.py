@@ -92,7 +92,8 @@ def drain(directory: Path, database_url: str, seconds: float, progress: Progress
     """A backlog held for a pending webhook is let go at once; beside it, a bare libcurl loop to the same receiver."""
     result = Result("drain")
     events = int(max(20_000, seconds * 4000))
-    with rig(directory, database_url) as made:
+    # How fast it can be let go, not how gently it is: a webhook that comes back ramps up otherwise.
+    with rig(directory, database_url, ramp_per_second=10**6) as made:
         made.control("set?handshake=0")
         webhook = made.add_webhook()
         sent = made.publish("held", lambda: progress("filling the backlog", 0.0), seconds=600.0, events=events, batch=100, connections=8)
