@@ -64,6 +64,11 @@ class Settings:
     max_webhooks: int = _setting(1000, "most webhooks of one account")
     max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
 
+    # the console
+    session_hours: float = _setting(12.0, "how long one stays signed in to the console at most")
+    session_idle_minutes: int = _setting(120, "how long one stays signed in without looking at any page")
+    link_hours: float = _setting(48.0, "how long a link to set a password works; it works once")
+
     # what is sent
     source: str = _setting("/accessgrid/customer", "CloudEvents source of real events")
     retry_delays_seconds: tuple[int, ...] = _setting((30, 120, 300, 900, 1800, 3600), "delays before attempts 2, 3, ...")
@@ -161,6 +166,9 @@ class Settings:
             ("verify_per_minute", 1, 10**6),
             ("new_urls_per_minute", 1, 10**6),
             ("verify_interval_seconds", 0, 86_400),
+            ("session_hours", 0.01, 8760),
+            ("session_idle_minutes", 1, 525_600),
+            ("link_hours", 0.01, 8760),
             ("certificate_days", 1, 3650),
             ("renew_days_before", 0, 3649),
         ):

@@ -125,6 +125,54 @@ class Account(Value, frozen=True):
     created_at: Instant
 
 
+class Role(StrEnum):
+    """What a person may do in an account's console."""
+
+    VIEWER = "viewer"  # see
+    ADMIN = "admin"  # see and change
+
+
+class Person(Value, frozen=True):
+    """Somebody who may sign in to the console. `email`: lower case, the name they sign in with."""
+
+    id: str
+    email: str
+    is_operator: bool  # sees every account
+    created_at: Instant
+    has_password: bool = False
+    signed_in_at: Instant | None = None
+
+
+class Membership(Value, frozen=True):
+    account_id: str
+    role: Role
+
+
+class LinkPurpose(StrEnum):
+    """What a one-time link is for."""
+
+    PASSWORD = "password"  # to set one
+    SIGN_IN = "sign_in"  # to be signed in without one
+
+
+class Link(Value, frozen=True):
+    person_id: str
+    purpose: LinkPurpose
+
+
+class Session(Value, frozen=True):
+    """A browser that is signed in. `digest`: the SHA-256 of its cookie."""
+
+    digest: bytes
+    person_id: str
+    agent: str  # as the browser calls itself
+    created_at: Instant
+    seen_at: Instant
+    expires_at: Instant
+    email: str = ""
+    is_operator: bool = False
+
+
 class Sealed(Value, frozen=True):
     """A secret as it is stored: ciphertext with the id of its master key in front. `repr` shows neither."""
 

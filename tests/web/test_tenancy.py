@@ -16,13 +16,13 @@ BELOW = {"attempt_id": "1", "delivery_id": "1", "recovery_id": "rec_1", "key_id"
 
 
 def concerning_one_webhook(world: World) -> list[tuple[Route, str]]:
-    return [(route, method) for route in world.web.routes.all if "{webhook_id}" in route.path for method in route.handlers]
+    return [(route, method) for route in world.web.routes.api if "{webhook_id}" in route.path for method in route.handlers]
 
 
 async def test_every_route_is_either_open_or_known_to_this_suite(world):
     known = OPEN | OWN | {route.path for route, _ in concerning_one_webhook(world)}
     known |= {"/v1/accounts/{account_id}/events", "/v1/console/events/{event_id}"}
-    assert {route.path for route in world.web.routes.all} == known
+    assert {route.path for route in world.web.routes.api} == known
 
 
 async def test_another_accounts_webhook_is_404_at_every_route_and_stays_as_it_was(world):
@@ -39,7 +39,7 @@ async def test_another_accounts_webhook_is_404_at_every_route_and_stays_as_it_wa
 
 async def test_no_route_about_webhooks_answers_without_a_signature(world):
     ours = await world.create(URL)
-    for route in world.web.routes.all:
+    for route in world.web.routes.api:
         if route.path.startswith("/v1/console/"):
             for method in route.handlers:
                 answer = await world.send(method, route.path.format(**{**BELOW, "webhook_id": ours["id"]}))

@@ -26,3 +26,8 @@ def account_secret(account_id: str, secret_id: str) -> str:
 def extras(account_id: str, webhook_id: str) -> str:
     """Of a webhook's static headers and signing keys."""
     return f"webhooks|extras|{account_id}|{webhook_id}"
+
+
+def flash(session: bytes, path: str) -> str:
+    """What a page shows one session once."""
+    return f"sessions|flash|{session.hex()}|{path}"

@@ -57,6 +57,11 @@ def is_certificate_id(text: str | None) -> bool:
     return text is not None and text.startswith("crt_")
 
 
+def person_id(entropy: bytes) -> str:
+    """Of somebody who may sign in to the console."""
+    return "usr_" + _text(entropy)
+
+
 def recovery_id(entropy: bytes) -> str:
     return "rec_" + _text(entropy)
 

@@ -19,6 +19,7 @@ from gridhook.rules.cloudevents import Draft
 from gridhook.service.authorities import Authorities
 from gridhook.service.certificates import Certificates
 from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
+from gridhook.service.people import People
 from gridhook.service.redelivery import Redelivery
 from gridhook.service.webhooks import Webhooks
 from gridhook.store.promises import Published, Store
@@ -48,6 +49,7 @@ class Service:
             store=store, engine=engine, transport=transport, vault=vault, authorities=self.authorities, settings=settings
         )
         engine.warden.renew = self.certificates.renew
+        self.people = People(store=store, vault=vault, settings=settings)
         self.redelivery = Redelivery(store=store, engine=engine, settings=settings)
         # A bucket of two seconds' worth: a page of a console makes several calls at once.
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None

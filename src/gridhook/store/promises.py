@@ -31,11 +31,16 @@ from gridhook.model import (
     Health,
     Instant,
     LaneLimits,
+    Link,
+    Membership,
     NewEvent,
+    Person,
     Publication,
     PublisherKey,
     Recovery,
+    Role,
     Sealed,
+    Session,
     StoredEvent,
     Value,
     Webhook,
@@ -587,6 +592,75 @@ class Store(Protocol):
     async def publisher_keys(self) -> list[PublisherKey]: ...
     async def publisher_key(self, digest: bytes) -> PublisherKey | None: ...
     async def revoke_publisher_key(self, key_id: str, *, now: Instant) -> None: ...
+
+    # --- people -------------------------------------------------------------------------------------------------
+    async def add_person(self, person: Person) -> None:
+        """Raises `Conflict` when the address is known."""
+        ...
+
+    async def person(self, *, id: str = "", email: str = "") -> Person:
+        """Raises `NotFound`."""
+        ...
+
+    async def password(self, email: str) -> tuple[Person, str | None]:
+        """With the hash of their password, None before there is one. Raises `NotFound`."""
+        ...
+
+    async def people(self) -> list[Person]: ...
+    async def members(self, account_id: str) -> list[tuple[Person, Role]]: ...
+    async def memberships(self, person_id: str) -> list[Membership]: ...
+    async def set_operator(self, person_id: str, is_operator: bool) -> None: ...
+
+    async def set_password(self, person_id: str, password: str, *, but: bytes = b"") -> None:
+        """Ends their sessions, but for the one with that digest, and voids their links."""
+        ...
+
+    async def remove_person(self, person_id: str) -> None:
+        """With memberships, links and sessions."""
+        ...
+
+    async def add_membership(self, person_id: str, membership: Membership, *, now: Instant) -> None:
+        """Of one who is a member already, the role is changed. Raises `NotFound`."""
+        ...
+
+    async def remove_membership(self, person_id: str, account_id: str) -> None: ...
+
+    async def add_link(self, digest: bytes, link: Link, *, now: Instant, expires_at: Instant) -> None:
+        """The person's earlier links are void."""
+        ...
+
+    async def link(self, digest: bytes, *, now: Instant) -> Link:
+        """Raises `NotFound` when it was used or its time is over."""
+        ...
+
+    async def use_link(self, digest: bytes, *, now: Instant) -> Link:
+        """As `link`; works once."""
+        ...
+
+    async def add_session(self, session: Session, *, now: Instant) -> None: ...
+
+    async def session(self, digest: bytes, *, now: Instant, seen_after: Instant) -> tuple[Session, list[Membership]]:
+        """Raises `NotFound` when it is over, or was not seen since."""
+        ...
+
+    async def sessions(self, person_id: str, *, now: Instant, seen_after: Instant) -> list[Session]:
+        """Newest first."""
+        ...
+
+    async def touch_session(self, digest: bytes, *, now: Instant) -> None: ...
+    async def end_session(self, person_id: str, digest: bytes) -> None: ...
+
+    async def end_sessions(self, person_id: str, *, but: bytes = b"") -> int:
+        """How many ended."""
+        ...
+
+    async def set_flash(self, digest: bytes, path: str, flash: Sealed) -> None:
+        """What the page at `path` is to show this session once; in the place of what waited there before."""
+        ...
+
+    async def take_flash(self, digest: bytes, path: str) -> Sealed | None:
+        """Gives it to one caller only."""
+        ...
 
     # --- the installation itself --------------------------------------------------------------------------------
     async def meta(self, key: str) -> bytes | None: ...

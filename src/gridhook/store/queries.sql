@@ -981,3 +981,120 @@ INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING
 -- name: probe
 -- Can we write? Asked while the database was found gone or full.
 INSERT INTO meta (key, value) VALUES ('probe', :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- ============ people ============
+
+-- name: add_person
+-- Somebody who may sign in.
+INSERT INTO people (id, email, is_operator, created_at) VALUES (:id, :email, :is_operator, :created_at) ON CONFLICT DO NOTHING
+
+-- name: person
+-- One, by id or by email.
+SELECT id, email, is_operator, password, created_at, signed_in_at FROM people WHERE id = :id OR email = :email
+
+-- name: people
+-- All, by email.
+SELECT id, email, is_operator, password, created_at, signed_in_at FROM people ORDER BY email
+
+-- name: lock_person
+-- Two processes that change one person wait for each other here.
+UPDATE people SET email = email WHERE id = :id
+
+-- name: set_operator
+-- An operator sees every account.
+UPDATE people SET is_operator = :is_operator WHERE id = :id
+
+-- name: set_password
+-- A hash, never the password.
+UPDATE people SET password = :password WHERE id = :id
+
+-- name: note_sign_in
+-- For those who look after the list of people.
+UPDATE people SET signed_in_at = :now WHERE id = :id
+
+-- name: remove_person
+-- With all that is theirs: see the next four.
+DELETE FROM people WHERE id = :id
+
+-- name: add_membership
+-- Once more: the role is changed.
+INSERT INTO memberships (account_id, person_id, role, created_at) VALUES (:account_id, :person_id, :role, :created_at)
+ON CONFLICT (account_id, person_id) DO UPDATE SET role = excluded.role
+
+-- name: memberships_of
+-- One person's.
+SELECT account_id, role FROM memberships WHERE person_id = :person_id ORDER BY account_id
+
+-- name: members
+-- An account's people, by email.
+SELECT p.id, p.email, p.is_operator, p.password, p.created_at, p.signed_in_at, m.role
+FROM memberships m JOIN people p ON p.id = m.person_id WHERE m.account_id = :account_id ORDER BY p.email
+
+-- name: remove_membership
+-- They see this account no more.
+DELETE FROM memberships WHERE account_id = :account_id AND person_id = :person_id
+
+-- name: remove_memberships
+-- Nor any other.
+DELETE FROM memberships WHERE person_id = :person_id
+
+-- name: add_link
+-- A one-time link.
+INSERT INTO person_links (digest, person_id, purpose, created_at, expires_at)
+VALUES (:digest, :person_id, :purpose, :created_at, :expires_at) ON CONFLICT DO NOTHING
+
+-- name: link
+-- What a link is for, while it is good.
+SELECT person_id, purpose FROM person_links WHERE digest = :digest AND expires_at > :now
+
+-- name: use_link
+-- Whoever deletes it has used it.
+DELETE FROM person_links WHERE digest = :digest AND expires_at > :now
+
+-- name: forget_links
+-- A new one, a password or an end makes those before it void.
+DELETE FROM person_links WHERE person_id = :person_id
+
+-- name: add_session
+-- A browser is signed in.
+INSERT INTO sessions (digest, person_id, agent, created_at, seen_at, expires_at)
+VALUES (:digest, :person_id, :agent, :created_at, :created_at, :expires_at) ON CONFLICT DO NOTHING
+
+-- name: session
+-- Who it is, while the session is good.
+SELECT s.digest, s.person_id, s.agent, s.created_at, s.seen_at, s.expires_at, p.email, p.is_operator
+FROM sessions s JOIN people p ON p.id = s.person_id WHERE s.digest = :digest AND s.expires_at > :now AND s.seen_at > :seen_after
+
+-- name: sessions_of
+-- One person's, newest first.
+SELECT s.digest, s.person_id, s.agent, s.created_at, s.seen_at, s.expires_at, p.email, p.is_operator
+FROM sessions s JOIN people p ON p.id = s.person_id
+WHERE s.person_id = :person_id AND s.expires_at > :now AND s.seen_at > :seen_after ORDER BY s.created_at DESC, s.digest
+
+-- name: touch_session
+-- It is in use.
+UPDATE sessions SET seen_at = :now WHERE digest = :digest AND seen_at < :now
+
+-- name: end_session
+-- Signed out.
+DELETE FROM sessions WHERE person_id = :person_id AND digest = :digest
+
+-- name: end_sessions
+-- Signed out everywhere, but for one.
+DELETE FROM sessions WHERE person_id = :person_id AND digest <> :but
+
+-- name: forget_sessions
+-- Those whose time is over.
+DELETE FROM sessions WHERE expires_at <= :now
+
+-- name: set_flash
+-- What the page at a path is to show once.
+UPDATE sessions SET flash_path = :path, flash = :flash WHERE digest = :digest
+
+-- name: flash
+-- Is there something to show?
+SELECT flash FROM sessions WHERE digest = :digest AND flash_path = :path AND flash IS NOT NULL
+
+-- name: take_flash
+-- Whoever clears it shows it.
+UPDATE sessions SET flash_path = NULL, flash = NULL WHERE digest = :digest AND flash_path = :path AND flash = :flash

@@ -25,14 +25,19 @@ from gridhook.model import (
     Finished,
     Health,
     Instant,
+    Link,
+    Membership,
     NewEvent,
+    Person,
     PublisherKey,
     Recovery,
+    Role,
     Sealed,
+    Session,
     Webhook,
     Window,
 )
-from gridhook.store import accounts, certificates, credentials, edits, health, history, publishing, reads, redelivery, road
+from gridhook.store import accounts, certificates, credentials, edits, health, history, people, publishing, reads, redelivery, road
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     ANY_ATTEMPT,
@@ -438,6 +443,77 @@ class SqlStore:
 
     async def revoke_publisher_key(self, key_id: str, *, now: Instant) -> None:
         await self._edited(accounts.revoke_publisher_key, key_id, now)
+
+    # --- people -------------------------------------------------------------------------------------------------
+
+    async def add_person(self, person: Person) -> None:
+        await self._edited(people.add_person, person)
+
+    async def person(self, *, id: str = "", email: str = "") -> Person:
+        return await self._readers.run(people.person, id=id, email=email)
+
+    async def password(self, email: str) -> tuple[Person, str | None]:
+        return await self._readers.run(people.password, email)
+
+    async def people(self) -> list[Person]:
+        return await self._readers.run(people.people)
+
+    async def members(self, account_id: str) -> list[tuple[Person, Role]]:
+        return await self._readers.run(people.members, account_id)
+
+    async def memberships(self, person_id: str) -> list[Membership]:
+        return await self._readers.run(people.memberships, person_id)
+
+    async def set_operator(self, person_id: str, is_operator: bool) -> None:
+        await self._edited(people.set_operator, person_id, is_operator)
+
+    async def set_password(self, person_id: str, password: str, *, but: bytes = b"") -> None:
+        await self._edited(people.set_password, person_id, password, but)
+
+    async def remove_person(self, person_id: str) -> None:
+        await self._edited(people.remove_person, person_id)
+
+    async def add_membership(self, person_id: str, membership: Membership, *, now: Instant) -> None:
+        await self._edited(people.add_membership, person_id, membership, now)
+
+    async def remove_membership(self, person_id: str, account_id: str) -> None:
+        await self._edited(people.remove_membership, person_id, account_id)
+
+    async def add_link(self, digest: bytes, link: Link, *, now: Instant, expires_at: Instant) -> None:
+        await self._edited(people.add_link, digest, link, now, expires_at)
+
+    async def link(self, digest: bytes, *, now: Instant) -> Link:
+        return await self._readers.run(people.link, digest, now)
+
+    async def use_link(self, digest: bytes, *, now: Instant) -> Link:
+        return await self._edited(people.use_link, digest, now)
+
+    async def add_session(self, session: Session, *, now: Instant) -> None:
+        await self._edited(people.add_session, session, now)
+
+    async def session(self, digest: bytes, *, now: Instant, seen_after: Instant) -> tuple[Session, list[Membership]]:
+        return await self._readers.run(people.session, digest, now, seen_after)
+
+    async def sessions(self, person_id: str, *, now: Instant, seen_after: Instant) -> list[Session]:
+        return await self._readers.run(people.sessions, person_id, now, seen_after)
+
+    async def touch_session(self, digest: bytes, *, now: Instant) -> None:
+        await self._edited(people.touch_session, digest, now)
+
+    async def end_session(self, person_id: str, digest: bytes) -> None:
+        await self._edited(people.end_session, person_id, digest)
+
+    async def end_sessions(self, person_id: str, *, but: bytes = b"") -> int:
+        return await self._edited(people.end_sessions, person_id, but)
+
+    async def set_flash(self, digest: bytes, path: str, flash: Sealed) -> None:
+        await self._edited(people.set_flash, digest, path, flash)
+
+    async def take_flash(self, digest: bytes, path: str) -> Sealed | None:
+        waiting = await self._readers.run(people.flash, digest, path)
+        if waiting is None or not await self._edited(people.take_flash, digest, path, waiting):
+            return None
+        return waiting
 
     # --- the installation itself, and key rotation --------------------------------------------------------------
 

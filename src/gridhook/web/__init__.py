@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.service import Service
-from gridhook.web import auth, authorities, docs, health, publishing, schemas, vendor
+from gridhook.web import auth, authorities, docs, health, pages, publishing, schemas, vendor
 from gridhook.web.call import Call, ClientGone, Receive, Scope, Send, within
 from gridhook.web.console import certificates, editing, keys, log, recovering, trying
 from gridhook.web.problems import Reply, defect, is_ours, refused
@@ -42,6 +42,7 @@ class Web:
                 *authorities.routes(service),
                 *health.routes(service),
                 *docs.routes(settings, lambda: self.routes.all),
+                *pages.routes(service, settings),
             ]
         )
         # Unique per process and cheap: a random part drawn once, then a count.

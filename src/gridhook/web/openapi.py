@@ -75,10 +75,10 @@ _OF_REFUSALS: Mapping[int, tuple[str, ...]] = {401: ("WWW-Authenticate",), 429: 
 
 
 def document(routes: Iterable[Route], base_url: str) -> dict[str, Any]:
-    """The whole document, for a server at `base_url`."""
+    """The whole document, for a server at `base_url`. The console's pages are not in it: they are no API."""
     from apispec import APISpec  # here, because only the first reader of the document needs it
 
-    routes = list(routes)
+    routes = [route for route in routes if not route.is_page]
     spec = APISpec(
         title="gridhook",
         version=__version__,

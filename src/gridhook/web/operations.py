@@ -17,6 +17,7 @@ class Access(Enum):
     ANYBODY = "anybody"
     ACCOUNT = "account"  # X-ACCT-ID and X-PAYLOAD-SIG
     PUBLISHER = "publisher"  # Authorization: Bearer ghp_...
+    BROWSER = "browser"  # a page of the console, or what belongs to one: no part of the API, and not in its description
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ def operation(
         return handler
 
     return declare
+
+
+def page(id: str, summary: str) -> Callable[[H], H]:
+    """Declares that the handler below it answers a browser."""
+    return operation(id, "Console", summary, "", access=Access.BROWSER, answers={})
 
 
 def operation_of(handler: Callable[..., Any]) -> Operation:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from gridhook.web.call import Handler
-from gridhook.web.operations import Operation, operation_of
+from gridhook.web.operations import Access, Operation, operation_of
 from gridhook.web.problems import Headers, Refusal
 
 
@@ -30,6 +30,11 @@ class Route:
     @property
     def parameters(self) -> tuple[str, ...]:
         return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it belongs to the console, not to the API."""
+        return any(told.access is Access.BROWSER for told in self.operations.values())
 
     @property
     def allow(self) -> bytes:
@@ -67,6 +72,11 @@ class Routes:
         # Fixed words before parameters: /webhooks/check is no webhook.
         for route in sorted(self.all, key=lambda route: len(route.parameters)):
             self._by_length.setdefault(len(route.segments), []).append(route)
+
+    @property
+    def api(self) -> tuple[Route, ...]:
+        """Those that programs call; the others are the console's pages."""
+        return tuple(route for route in self.all if not route.is_page)
 
     def find(self, raw_path: str) -> tuple[Route, dict[str, str]]:
         """raw_path: as in the request line. A segment is decoded after it was cut out: the ids of events may hold a slash (%2F).

@@ -1,0 +1,18 @@
+"""The console: what AccessGrid's customers see when they open *Webhooks*. Pages for people, made on the server; the API is beside it."""
+
+from __future__ import annotations
+
+from gridhook.config import Settings
+from gridhook.service import Service
+from gridhook.web.pages import assets, signing_in, webhook_list
+from gridhook.web.pages.front import Front
+from gridhook.web.routes import Route
+
+
+def routes(service: Service, settings: Settings) -> list[Route]:
+    front = Front(service, settings)
+    found = [
+        *signing_in.routes(front),
+        *webhook_list.routes(front),
+    ]
+    return [*assets.routes(), *(front.dressed(route) for route in found)]

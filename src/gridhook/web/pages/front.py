@@ -1,0 +1,173 @@
+"""What every page needs: who is looking, from where a form came, how a template becomes an answer, and what a refusal looks like."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from gridhook.config import Settings
+from gridhook.errors import Forbidden, GridhookError, NotFound, TooMany, Unauthenticated, Unavailable
+from gridhook.model import Webhook
+from gridhook.service import Service
+from gridhook.service.people import Visitor
+from gridhook.web.call import Call, Handler, is_id
+from gridhook.web.pages import forms, templates
+from gridhook.web.pages.forms import Form
+from gridhook.web.pages.views import ROOT, View
+from gridhook.web.problems import NO_STORE, Headers, Reply, is_ours
+from gridhook.web.routes import Route
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+# No inline script or style, no other host, nothing embeds us, no form leads elsewhere.
+_POLICY: Headers = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+GONE = "There is no such page here, or it is another account's."
+
+
+class Front:
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self.service = service
+        self.settings = settings
+        # `__Host-`: this host's alone, over https alone. On plain http (a trial on one's own machine) browsers refuse such a name.
+        self._is_secure = settings.base_url.startswith("https://")
+        self.cookie = "__Host-gridhook" if self._is_secure else "gridhook"
+
+    # --- who is looking -----------------------------------------------------------------------------------------
+
+    async def visitor(self, call: Call) -> Visitor:
+        """Raises `Unauthenticated`."""
+        return await self.service.people.visitor(self._token(call))
+
+    async def view(self, call: Call) -> View:
+        """The visitor in the account that the path names. Raises `Unauthenticated`; `NotFound` for an account that is none of theirs."""
+        visitor = await self.visitor(call)
+        account_id = call.params["account_id"]
+        role = visitor.role(account_id) if is_id(account_id) else None
+        if role is None:
+            raise NotFound(GONE)
+        try:
+            account = await self.service.account(account_id)
+        except NotFound:
+            raise NotFound(GONE) from None
+        return View(visitor, account, role, call.path)
+
+    async def change(self, call: Call) -> tuple[View, Form]:
+        """The visitor and what they sent, from a form of ours. Raises `Forbidden` for viewers and for other sites' forms."""
+        view = await self.view(call)
+        form = await forms.read_form(call, view.visitor.csrf)
+        if not view.may_change:
+            raise Forbidden("you may look at this account, and change nothing; ask one of its admins")
+        return view, form
+
+    async def webhook(self, view: View, call: Call) -> Webhook:
+        """Raises `NotFound` with the same words for one that is gone, never was, or is another account's."""
+        webhook_id = call.params["webhook_id"]
+        try:
+            if is_id(webhook_id):
+                return await self.service.store.webhook(view.account.id, webhook_id)
+        except NotFound:
+            pass
+        raise NotFound("This webhook does not exist: it was deleted, never was, or is another account's.")
+
+    def signed_in(self, token: str) -> tuple[bytes, bytes]:
+        """The header that makes a browser carry this session."""
+        secure = "; Secure" if self._is_secure else ""
+        seconds = int(self.settings.session_hours * 3600)
+        # Lax: a link in a mail leads to the page; forms of other sites carry no cookie.
+        return b"set-cookie", f"{self.cookie}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}".encode()
+
+    def signed_out(self) -> tuple[bytes, bytes]:
+        secure = "; Secure" if self._is_secure else ""
+        return b"set-cookie", f"{self.cookie}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}".encode()
+
+    def note(self, view: View, did: str, **more: object) -> None:
+        """A line in the log for each change that a person makes."""
+        self.service.log.info("changed in the console", person=view.visitor.email, account=view.account.id, did=did, **more)
+
+    # --- answers ------------------------------------------------------------------------------------------------
+
+    async def show(self, view: View, template: str, *, status: int = 200, **context: Any) -> Reply:
+        """A whole page of an account, with what was left for this visitor to see here once (`told`)."""
+        told = await self.service.people.left(view.visitor, view.path)
+        return self.page(template, status=status, view=view, visitor=view.visitor, csrf=view.visitor.csrf, told=told, **context)
+
+    def page(self, template: str, *, status: int = 200, headers: Headers | None = None, **context: Any) -> Reply:
+        """A template as an answer. Fragments for htmx are pages like any other."""
+        context = {"view": None, "visitor": None, "csrf": "", "root": ROOT, **context}
+        # Of these, templates ask for what may not be there.
+        context["told"] = defaultdict(str, context.get("told", {}))
+        context["errors"] = defaultdict(str, context.get("errors", {}))
+        text = templates.render(template, now=self.service.clock.now(), **context)
+        return Reply(status, text.encode(), [_HTML, NO_STORE, *_POLICY, *(headers or [])])
+
+    def fragment(self, view: View, template: str, *, status: int = 200, **context: Any) -> Reply:
+        """A piece of a page, for htmx to put into its place."""
+        return self.page(template, status=status, view=view, visitor=view.visitor, csrf=view.visitor.csrf, **context)
+
+    def go(self, path: str, headers: Headers | None = None) -> Reply:
+        """Off to another page of ours, with GET: what was posted is not posted again by loading it anew."""
+        return Reply(303, b"", [(b"location", quote(path, safe="/?&=%:@+,;~").encode()), NO_STORE, *(headers or [])])
+
+    async def done(self, view: View, path: str, **told: str) -> Reply:
+        """Off to another page, which will show `told` once: notice="...", or a secret such as private_key="..."."""
+        if told:
+            await self.service.people.leave(view.visitor, path, told)
+        return self.go(path)
+
+    # --- refusals -----------------------------------------------------------------------------------------------
+
+    def dressed(self, route: Route) -> Route:
+        """The same route, its refusals shown as pages."""
+        return Route(route.path, {method: self._dressed(handler) for method, handler in route.handlers.items()})
+
+    def _dressed(self, handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        async def shown(call: Call) -> Reply:
+            try:
+                return await handler(call)
+            except GridhookError as error:
+                if is_ours(error):
+                    raise
+                return await self._refused(call, error)
+
+        return shown
+
+    async def _refused(self, call: Call, error: GridhookError) -> Reply:
+        in_place = call.header(b"hx-request") == "true"
+        if isinstance(error, Unauthenticated) and self._is_stranger_at(call):
+            there = call.path + (f"?{call.query.decode('latin-1')}" if call.query else "")
+            sign_in = f"{ROOT}/sign-in" + (f"?next={quote(there, safe='/')}" if call.method in ("GET", "HEAD") and not in_place else "")
+            return Reply(401, b"", [(b"hx-redirect", sign_in.encode()), NO_STORE]) if in_place else self.go(sign_in)
+        headers: Headers = []
+        if isinstance(error, TooMany | Unavailable):
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        context: Mapping[str, Any] = {"status": error.status, "words": str(error), "request_id": call.request_id}
+        if in_place:
+            return self.page("refusal_fragment.html", status=error.status, headers=headers, **context)
+        try:
+            visitor: Visitor | None = await self.visitor(call)
+        except GridhookError:
+            visitor = None
+        return self.page("refusal.html", status=error.status, headers=headers, visitor=visitor, **context)
+
+    def _is_stranger_at(self, call: Call) -> bool:
+        return not call.path.startswith((f"{ROOT}/sign-in", f"{ROOT}/link/"))
+
+    def _token(self, call: Call) -> str:
+        for part in (call.header(b"cookie") or "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self.cookie:
+                return value
+        return ""

@@ -1,0 +1,32 @@
+"""Who looks at which account's pages, and what they may do there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gridhook.model import Account, Role
+from gridhook.service.people import Visitor
+
+ROOT = "/console"
+BASE = ROOT + "/a/{account_id}"
+WEBHOOKS = BASE + "/webhooks"
+ONE = WEBHOOKS + "/{webhook_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A signed-in person in one account. `path`: of the request, without query."""
+
+    visitor: Visitor
+    account: Account
+    role: Role
+    path: str
+
+    @property
+    def may_change(self) -> bool:
+        return self.role is Role.ADMIN
+
+    @property
+    def base(self) -> str:
+        """Where this account's pages begin."""
+        return BASE.format(account_id=self.account.id)

@@ -1,0 +1,89 @@
+// What the console does beyond what it can do without a script: times in the viewer's zone, copying, asking before what cannot be
+// undone, and live updates. Everything else is plain pages and forms.
+"use strict";
+(() => {
+  const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+  // The server writes UTC; the viewer sees their own zone, and UTC on hover (title).
+  function localise(within) {
+    for (const one of within.querySelectorAll("time[datetime]:not([data-ago])")) {
+      one.textContent = whole.format(new Date(one.dateTime));
+    }
+  }
+
+  function copyButtons(within) {
+    if (!navigator.clipboard) return;
+    for (const one of within.querySelectorAll("[data-copy], [data-copy-block]")) one.hidden = false;
+  }
+
+  function say(words) {
+    const place = document.getElementById("announce");
+    if (place) place.textContent = words;
+  }
+
+  function enliven(within) {
+    localise(within);
+    copyButtons(within);
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy], [data-copy-block]");
+    if (button) {
+      const text = button.dataset.copy ?? button.parentElement.querySelector("code").textContent;
+      await navigator.clipboard.writeText(text);
+      const before = button.textContent;
+      button.textContent = "Copied";
+      say("Copied");
+      setTimeout(() => { button.textContent = before; }, 1500);
+    }
+    // <button data-check-all="subscribed_events" data-to="1">: all boxes of that name within the nearest fieldset or form.
+    const all = event.target.closest("[data-check-all]");
+    if (all) {
+      const within = all.closest("fieldset") ?? all.form;
+      for (const box of within.querySelectorAll(`input[type=checkbox][name="${all.dataset.checkAll}"]`)) box.checked = all.dataset.to === "1";
+    }
+  });
+
+  document.addEventListener("submit", (event) => {
+    const words = event.target.dataset.confirm;
+    if (words && !window.confirm(words)) event.preventDefault();
+  });
+
+  // Filters apply as soon as they are chosen: <form data-auto>.
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (form && form.dataset.auto !== undefined && event.target.matches("select, [type=date], [type=checkbox]")) form.requestSubmit();
+  });
+
+  // <body data-changes="address">: a stream that says "something changed", never what. Elements with hx-trigger="changed from:body"
+  // then fetch themselves anew. A hidden page lets go of its connection: a browser has only six for one host.
+  let stream = null;
+  function listen() {
+    const address = document.body.dataset.changes;
+    if (!address || stream || document.hidden) return;
+    stream = new EventSource(address);
+    stream.addEventListener("change", () => htmx.trigger(document.body, "changed"));
+    stream.addEventListener("error", () => { if (stream && stream.readyState === EventSource.CLOSED) stream = null; });
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { stream?.close(); stream = null; return; }
+    const missed = document.body.dataset.changes && !stream;
+    listen();
+    if (missed) htmx.trigger(document.body, "changed");
+  });
+  window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
+
+  document.addEventListener("htmx:afterSwap", (event) => enliven(event.detail.target));
+  document.addEventListener("htmx:oobAfterSwap", (event) => enliven(event.detail.target));
+  // A refusal is shown in its place too: htmx would drop it.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("content-type")?.startsWith("text/html")) {
+      event.detail.shouldSwap = true;
+    }
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    enliven(document);
+    document.querySelector("[data-focus]")?.focus();
+    listen();
+  });
+})();
