@@ -140,8 +140,9 @@ def test_an_attempt_that_failed_says_why_and_when_the_next_one_is():
     capture = Capture()
     failed = replace(ATTEMPT, outcome=Unreachable(Reason.TLS_ALERT, "bad certificate", Phase.TLS), next_attempt_at=NOON + 30_000)
     capture.log.attempt(failed, RetryAt(NOON + 30_000), recorded=False)
-    capture.log.attempt(failed, GaveUp(FailureReason.EXHAUSTED))
+    capture.log.attempt(replace(failed, note="the newest certificate was refused first"), GaveUp(FailureReason.EXHAUSTED))
     retry, last = capture.lines
+    assert ("note" in retry, last["note"]) == (False, "the newest certificate was refused first")
     assert (retry["reason"], retry["phase"], retry["detail"]) == ("tls_alert", "tls", "bad certificate")
     assert (retry["result"], retry["next_attempt"], retry["lease_lost"]) == ("retry", "2026-11-22T12:00:30.000Z", True)
     assert (last["result"], last["level"]) == ("exhausted", "warning")

@@ -214,3 +214,12 @@ async def test_a_caller_may_sign_the_last_segment_of_any_path_as_generic_clients
                 assert refused.status == 401, (method, path)
                 tried += 1
     assert tried >= 20
+
+
+async def test_a_webhook_is_not_deleted_when_somebody_changed_it_since_it_was_seen(world):
+    created = await world.create(URL)
+    one = f"{HOOKS}/{created['id']}"
+    assert (await patch(world, created["id"], {"name": "Anna's"})).status == 200
+    late = await world.signed("DELETE", one, headers={"If_Match": '"1"'})
+    assert (late.status, late.json()["type"]) == (412, "urn:gridhook:problem:stale")
+    assert (await world.signed("DELETE", one, headers={"If_Match": '"2"'})).status == 204

@@ -168,9 +168,9 @@ class Webhooks:
         self._engine.start_verification(account_id, webhook_id)
         return False
 
-    async def delete(self, account_id: str, webhook_id: str) -> None:
-        """Raises `NotFound`, also the second time. What is queued for it is cancelled."""
-        await self._store.delete_webhook(account_id, webhook_id, now=self._clock.now())
+    async def delete(self, account_id: str, webhook_id: str, *, revision: int | None = None) -> None:
+        """Raises `NotFound`, also the second time; `Stale`. What is queued for it is cancelled. revision: what the caller has seen."""
+        await self._store.delete_webhook(account_id, webhook_id, revision=revision, now=self._clock.now())
 
     # --- look ---------------------------------------------------------------------------------------------------
 

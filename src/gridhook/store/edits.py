@@ -81,8 +81,9 @@ def add_webhook(
         connection.change("subscribe", account_id=webhook.account_id, event_type=event_type, webhook_id=webhook.id)
 
 
-def delete_webhook(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> None:
+def delete_webhook(connection: Connection, account_id: str, webhook_id: str, revision: int | None, now: Instant) -> None:
     webhook = webhook_to_edit(connection, account_id, webhook_id)
+    _check_revision(webhook, revision)
     connection.change("delete_webhook", account_id=account_id, webhook_id=webhook_id, now=now)
     forget_proof(connection, webhook, now)
     for event_type in webhook.subscribed_events:
@@ -100,8 +101,7 @@ def edit_webhook(
 ) -> Webhook:
     """again: the URL must be proven anew even if its text is the same."""
     before = webhook_to_edit(connection, account_id, webhook_id)
-    if revision is not None and revision != before.revision:
-        raise Stale(f"webhook {webhook_id} was changed meanwhile (revision {before.revision}, not {revision}): read it again, then decide")
+    _check_revision(before, revision)
     after = replace(before, **{name: value for name in edit.__struct_fields__ if (value := getattr(edit, name)) is not UNSET})
     connection.change(
         "edit_webhook",
@@ -118,6 +118,11 @@ def edit_webhook(
     if after.url != before.url or again:
         connection.change("change_url", account_id=account_id, webhook_id=webhook_id, url=after.url, now=now)
     return webhook_to_edit(connection, account_id, webhook_id)
+
+
+def _check_revision(webhook: Webhook, revision: int | None) -> None:
+    if revision not in (None, webhook.revision):
+        raise Stale(f"webhook {webhook.id} was changed meanwhile (revision {webhook.revision}, not {revision}): read it again, then decide")
 
 
 def _settings(webhook: Webhook) -> dict[str, object]:

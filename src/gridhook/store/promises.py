@@ -330,8 +330,9 @@ class Store(Protocol):
         """Newest first (created_at, then id, descending)."""
         ...
 
-    async def delete_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> None:
-        """Marks it deleted and cancels its held and queued deliveries (failed, webhook_deleted). `NotFound` the second time."""
+    async def delete_webhook(self, account_id: str, webhook_id: str, *, revision: int | None = None, now: Instant) -> None:
+        """Marks it deleted and cancels its held and queued deliveries (failed, webhook_deleted). `NotFound` the second time; `Stale`
+        when `revision` is given and is not the webhook's any more."""
         ...
 
     async def edit_webhook(

@@ -213,8 +213,8 @@ class SqlStore:
     async def webhooks(self, account_id: str, *, offset: int, limit: int) -> WebhookPage:
         return await self._readers.run(reads.webhooks, account_id, offset, limit)
 
-    async def delete_webhook(self, account_id: str, webhook_id: str, *, now: Instant) -> None:
-        await self._edited(edits.delete_webhook, account_id, webhook_id, now)
+    async def delete_webhook(self, account_id: str, webhook_id: str, *, revision: int | None = None, now: Instant) -> None:
+        await self._edited(edits.delete_webhook, account_id, webhook_id, revision, now)
         await self._all_steps(edits.cancel_step, account_id, webhook_id)
 
     async def edit_webhook(

@@ -81,6 +81,7 @@ class _Tried(msgspec.Struct, omit_defaults=True, gc=False):
     tls: str | None = None
     reconnects: int = 0
     credential: str | None = None
+    note: str | None = None  # beside the outcome, such as that another certificate was refused first
     lease_lost: bool = False
 
 
@@ -342,6 +343,7 @@ class Log:
         line.tls = exchange.tls_version
         line.reconnects = exchange.reconnects
         line.credential = attempt.credential_id
+        line.note = None if attempt.note is None else _detail(attempt.note)
         return line
 
 

@@ -10,6 +10,7 @@ from gridhook.model import AuthMethod
 from gridhook.service import Service
 from gridhook.web.auth import Authenticator
 from gridhook.web.call import Call
+from gridhook.web.conditions import IF_MATCH, expected_revision
 from gridhook.web.console import BASE, GONE, NOT_FOUND, ONE, Section
 from gridhook.web.operations import Access, Answer, Body, Parameter, operation
 from gridhook.web.problems import NO_STORE, Reply, reply
@@ -85,14 +86,16 @@ class Webhooks(Section):
         "Delete a webhook",
         "What is held or queued for it is cancelled; its log goes with it.",
         access=Access.ACCOUNT,
+        parameters=(IF_MATCH,),
         answers={204: Answer("It is gone.", has_body=False)},
-        refusals=NOT_FOUND,
+        refusals={**NOT_FOUND, 412: "The webhook was changed since the state that If-Match names."},
     )
     async def delete(self, call: Call) -> Reply:
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
+        revision = expected_revision(call.header(b"if-match"), webhook)
         try:
-            await self._service.webhooks.delete(caller.account_id, webhook.id)
+            await self._service.webhooks.delete(caller.account_id, webhook.id, revision=revision)
         except NotFound:
             raise NotFound(GONE) from None
         return Reply(204, b"", [NO_STORE])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from msgspec import UNSET, UnsetType
 
-from gridhook.errors import Invalid, NotFound, Stale
+from gridhook.errors import Invalid, NotFound
 from gridhook.model import Webhook
 from gridhook.service import Service
 from gridhook.service.webhooks import Changes, Created
 from gridhook.web.auth import Authenticator
 from gridhook.web.call import Call
+from gridhook.web.conditions import IF_MATCH, expected_revision
 from gridhook.web.console import GONE, NOT_FOUND, ONE, Section
-from gridhook.web.operations import Access, Answer, Body, Parameter, operation
+from gridhook.web.operations import Access, Answer, Body, operation
 from gridhook.web.problems import Reply, reply
 from gridhook.web.reading import read_body
 from gridhook.web.routes import Route
@@ -22,16 +21,6 @@ from gridhook.web.shapes import webhooks as shapes
 TAG = "Webhooks"
 JSON = "application/json"
 
-# RFC 9110 s8.8.3: entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE. In a list, empty elements are passed over (s5.6.1.2).
-_ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_LIST = re.compile(rf"[ \t,]*{_ETAG.pattern}(?:[ \t]*,[ \t]*(?:{_ETAG.pattern})?)*[ \t]*")
-_IF_MATCH = Parameter(
-    "If-Match",
-    "The ETag of the webhook that you have seen: if it was changed since, nothing is done and you get 412. `*`: any.",
-    {"type": "string"},
-    place="header",
-    example='"3"',
-)
 _SHOWN = Answer("The webhook as it is now.", shapes.WebhookDetail, headers=("ETag",))
 
 
@@ -60,7 +49,7 @@ class Editing(Section):
         "changed by itself, without other members: the answer shows the new Private Key or certificate, which is used at once; the old "
         "one is forgotten, and the webhook stays verified.",
         access=Access.ACCOUNT,
-        parameters=(_IF_MATCH,),
+        parameters=(IF_MATCH,),
         body=Body(
             {JSON: shapes.WebhookChanges},
             {
@@ -82,7 +71,7 @@ class Editing(Section):
     async def change(self, call: Call) -> Reply:
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
-        revision = _expected(call.header(b"if-match"), webhook)
+        revision = expected_revision(call.header(b"if-match"), webhook)
         wanted = read_body(caller.body, shapes.WebhookChanges, needs="the members to change")
         if not isinstance(wanted.auth_method, UnsetType):
             others = [name for name in wanted.__struct_fields__ if name != "auth_method" and getattr(wanted, name) is not UNSET]
@@ -138,21 +127,6 @@ class Editing(Section):
         etag = b'"%d"' % found.webhook.revision
         shown = shapes.detail(found, lane) if switched is None else shapes.switched(switched, found, lane)
         return reply(200, shown, [(b"etag", etag)])
-
-
-def _expected(condition: str | None, webhook: Webhook) -> int | None:
-    """The revision that an edit must find. None: any. Raises `Stale` when the condition names others only, `Invalid` when it is none.
-
-    RFC 9110 s13.1.1: compared strongly, so a weak tag matches nothing.
-    """
-    if condition is None or condition.strip() == "*":
-        return None
-    if not _LIST.fullmatch(condition):
-        raise Invalid("If-Match", 'must be * or entity tags in double quotes, as ETag gave them, for example "3"')
-    tags = [text for weak, text in _ETAG.findall(condition) if not weak]
-    if str(webhook.revision) not in tags:
-        raise Stale(f"webhook {webhook.id} was changed meanwhile (it is at revision {webhook.revision}): read it again, then decide")
-    return webhook.revision
 
 
 def routes(service: Service, authenticate: Authenticator) -> list[Route]:
