@@ -236,6 +236,23 @@ class Webhook(Value, frozen=True):
         return "verified" if self.is_verified else "pending"
 
 
+class WebhookState(StrEnum):
+    """What a person asks for in a list of webhooks. Each is in one of the first three, as its badge says; failing is beside that."""
+
+    VERIFIED = "verified"  # and not paused
+    PENDING = "pending"  # and not paused
+    PAUSED = "paused"
+    FAILING = "failing"  # its newest attempts failed in an unbroken row
+
+
+class WebhookFilter(Value, frozen=True):
+    """Which webhooks. None: any. `text`: part of the name or of the URL, capitals A to Z like small letters."""
+
+    text: str | None = None
+    state: WebhookState | None = None
+    auth_method: AuthMethod | None = None
+
+
 class Authority(Value, frozen=True):
     """A certificate authority of ours. It signs from `signs_from_at` on, some time after its publication, so that receivers know it
     by then; the newest whose time has come is the one that signs."""

@@ -142,6 +142,19 @@ async def test_an_hour_and_a_day_are_sixty_and_1440_minutes_with_the_running_one
     ]
 
 
+async def test_hours_add_minutes_up_from_the_instant_that_is_asked_about(hooked: SqlStore) -> None:
+    since = NOON - 24 * HOUR + MINUTE
+    await deliver(hooked, took(1), took(1, 500))
+    for minutes_ago, status in ((59, 200), (60, 500), (1439, 200), (1440, 200)):
+        await deliver(hooked, took(1, status), at=NOON - minutes_ago * MINUTE)
+    await deliver(hooked, took(1), webhook="other")
+    hours = await hooked.hours("acc", ["wh", "other", "none"], since=since)
+    assert hours == {"wh": [(since, 1, 0), (since + 22 * HOUR, 0, 1), (since + 23 * HOUR, 2, 1)], "other": [(since + 23 * HOUR, 1, 0)]}
+    day = (await health(hooked)).day
+    assert (day.succeeded, day.failed) == (sum(one[1] for one in hours["wh"]), sum(one[2] for one in hours["wh"]))
+    assert await hooked.hours("rival", ["wh"], since=since) == {}
+
+
 async def test_an_accounts_minutes_are_those_of_all_its_webhooks_together_deleted_ones_included(hooked: SqlStore) -> None:
     await deliver(hooked, took(5), took(7, 500))
     await deliver(hooked, took(5), webhook="other")

@@ -22,6 +22,7 @@ from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, hook, log, publish, state
 
 FILTERS = dict.fromkeys(("event_type", "event_id", "kind", "status", "status_class", "reason", "succeeded"))
+ANY_WEBHOOK = dict.fromkeys(("text", "auth_method", "state", "failing"))
 A_PAGE: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "limit": 10, "most": 10, **FILTERS}
 
 # statement -> (parameters, the index that it must use)
@@ -43,7 +44,8 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
         for log, where in (("webhook", {"webhook_id": "w1"}), ("account", {}))
         for way in ("before", "after")
     },
-    "webhook_page": ({"account_id": "acc", "limit": 10, "offset": 0}, "webhooks_newest"),
+    "webhook_page": ({"account_id": "acc", "limit": 10, "offset": 0, **ANY_WEBHOOK}, "webhooks_newest"),
+    "hours": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),
     "held": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "deliveries_held"),
     "fan_out": ({"account_id": "acc", "event_type": "t1", "now": NOON}, "subscriptions_pkey"),
     "webhook_for_work": ({"account_id": "acc", "webhook_id": "w1", "now": NOON}, "webhook_credentials_pkey"),

@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Attempt, AttemptKind, Echo, Sealed
+from gridhook.model import Attempt, AttemptKind, AuthMethod, Echo, RetryAt, Sealed, WebhookFilter, WebhookState
 from gridhook.store import edits
 from gridhook.store.promises import Challenge, Credential, WebhookCounts
 from gridhook.store.sqlstore import SqlStore
-from tests.store.world import HOUR, NOON, SECOND, TYPE, a_webhook, answered, claim, event, hook, log, publish, state
+from tests.store.world import HOUR, NOON, SECOND, TYPE, a_webhook, answered, claim, event, finished, hook, log, publish, state
 
 
 def handshake(challenge: Challenge) -> Attempt:
@@ -197,6 +197,68 @@ async def test_webhooks_are_listed_newest_first_in_pages(store: SqlStore) -> Non
     pages = [await store.webhooks("acc", offset=offset, limit=3) for offset in (0, 3, 6)]
     assert [[one.id for one in page.webhooks] for page in pages] == [["e", "d", "b"], ["a"], []]
     assert {page.total for page in pages} == {4}
+
+
+async def found(store: SqlStore, text: str | None = None, state: WebhookState | None = None, method: AuthMethod | None = None) -> str:
+    """The ids of the webhooks that match, in one word, oldest first."""
+    page = await store.webhooks("acc", offset=0, limit=50, filter=WebhookFilter(text, state, method))
+    assert page.total == len(page.webhooks)
+    return "".join(reversed([one.id for one in page.webhooks]))
+
+
+async def test_webhooks_are_found_by_a_part_of_their_name_or_url(store: SqlStore) -> None:
+    names = ("Badge sync", "badges_%20!", "Türsteuerung 👩‍🚒", "x'; DROP TABLE webhooks; --")
+    for id, name in zip("abcd", names, strict=True):
+        await store.add_webhook(replace(hook(id, at=NOON + ord(id)), name=name), None)
+    await store.add_webhook(replace(hook("e", account="rival"), name="Badge sync"), None)
+    looked_for = {
+        "BADGE": "ab",
+        "sync": "a",
+        "": "abcd",
+        "_%": "b",
+        "%": "b",
+        "!": "b",
+        "ür": "c",
+        "👩‍🚒": "c",
+        "'; drop": "d",
+        "C.Example": "c",
+    }
+    assert {text: await found(store, text) for text in looked_for} == looked_for
+    page = await store.webhooks("acc", offset=1, limit=1, filter=WebhookFilter("badge"))
+    assert ([one.id for one in page.webhooks], page.total) == (["a"], 2)
+
+
+async def test_webhooks_are_found_by_how_they_stand_and_prove_themselves(store: SqlStore) -> None:
+    for id, verified, paused in (("v", True, False), ("f", True, False), ("p", False, False), ("q", False, True), ("s", True, True)):
+        webhook = await a_webhook(store, id, verified=verified, paused=paused, types=(id,))
+        assert webhook.paused_at is None or paused
+    await store.add_webhook(replace(hook("m", at=NOON + 1), auth_method=AuthMethod.MTLS), None)
+    for id, status in (("f", 500), ("v", 200)):
+        await publish(store, event(id, type=id))
+        (one,) = (await claim(store, webhook=id)).claims
+        await store.record([finished(one, answered(status), RetryAt(NOON))])
+    states = {state: "".join(sorted(await found(store, state=state))) for state in WebhookState}
+    assert states == {
+        WebhookState.VERIFIED: "fmv",
+        WebhookState.PENDING: "p",
+        WebhookState.PAUSED: "qs",
+        WebhookState.FAILING: "f",
+    }
+    assert await found(store, method=AuthMethod.MTLS) == "m"
+    assert await found(store, "hook", WebhookState.FAILING, AuthMethod.BEARER_TOKEN) == "f"
+    assert await found(store, "hook", WebhookState.FAILING, AuthMethod.MTLS) == ""
+
+
+async def test_it_is_known_whether_a_handshake_is_under_way(store: SqlStore) -> None:
+    await a_webhook(store, verified=False)
+    challenge = await store.issue_challenge("acc", "wh", "ch1", now=NOON)
+    assert await store.is_proving("acc", "wh")
+    assert not await store.is_proving("rival", "wh")
+    await store.settle_challenge(challenge, None, matched=False, now=NOON)
+    assert not await store.is_proving("acc", "wh")
+    challenge = await store.issue_challenge("acc", "wh", "ch2", now=NOON)
+    await store.settle_challenge(challenge, None, matched=True, now=NOON)
+    assert not await store.is_proving("acc", "wh")
 
 
 async def test_the_same_event_type_named_twice_is_one_subscription(store: SqlStore) -> None:

@@ -127,6 +127,14 @@ def minutes(connection: Connection, account_id: str, webhook_id: str | None, sin
     return [(row[0], window_from(row[1:])) for row in rows]
 
 
+def hours(connection: Connection, account_id: str, webhook_ids: Sequence[str], since: Instant) -> dict[str, list[tuple[Instant, int, int]]]:
+    found: dict[str, list[tuple[Instant, int, int]]] = {}
+    which = {"account_id": account_id, "webhook_ids": json.dumps(list(webhook_ids))}
+    for id, hour, succeeded, failed in connection.rows("hours", since=since, **which):
+        found.setdefault(id, []).append((since + hour * HOUR_MINUTES * MINUTE_MS, succeeded, failed))
+    return found
+
+
 def window_from(row: Sequence[int]) -> Window:
     succeeded, failed, retries, latency_ms, *latencies = row
     return Window(succeeded, failed, retries, latency_ms, tuple(latencies))

@@ -44,11 +44,13 @@ from gridhook.model import (
     StoredEvent,
     Value,
     Webhook,
+    WebhookFilter,
     Window,
 )
 
 ANY_ATTEMPT = AttemptFilter()
 ANY_DELIVERY = DeliveryFilter()
+ANY_WEBHOOK = WebhookFilter()
 
 Reserve: TypeAlias = Callable[[str, str, LaneLimits | None], bool]
 """(account_id, webhook_id, the webhook's own limits) -> True when a slot was taken for a born-leased delivery.
@@ -326,8 +328,12 @@ class Store(Protocol):
         """Raises `NotFound` for another account's or a deleted one."""
         ...
 
-    async def webhooks(self, account_id: str, *, offset: int, limit: int) -> WebhookPage:
-        """Newest first (created_at, then id, descending)."""
+    async def webhooks(self, account_id: str, *, offset: int, limit: int, filter: WebhookFilter = ANY_WEBHOOK) -> WebhookPage:
+        """Newest first (created_at, then id, descending). `total`: how many match."""
+        ...
+
+    async def is_proving(self, account_id: str, webhook_id: str) -> bool:
+        """Whether a handshake of it runs, or is owed. False for one that is verified or gone."""
         ...
 
     async def delete_webhook(self, account_id: str, webhook_id: str, *, revision: int | None = None, now: Instant) -> None:
@@ -472,6 +478,11 @@ class Store(Protocol):
         """The same counters minute by minute, oldest first, empty minutes left out. None webhook: the whole account's together."""
         ...
 
+    async def hours(self, account_id: str, webhook_ids: Sequence[str], *, since: Instant) -> dict[str, list[tuple[Instant, int, int]]]:
+        """The same counters of several webhooks, added up hour by hour from `since` (the start of a minute) on: (start, succeeded,
+        failed), oldest first, empty hours left out, and webhooks that have none."""
+        ...
+
     # --- the log ------------------------------------------------------------------------------------------------
     async def attempts(
         self,
@@ -614,6 +625,10 @@ class Store(Protocol):
 
     async def set_password(self, person_id: str, password: str, *, but: bytes = b"") -> None:
         """Ends their sessions, but for the one with that digest, and voids their links."""
+        ...
+
+    async def rehash(self, person_id: str, *, before: str, password: str) -> None:
+        """The same password, hashed anew; sessions and links stay. Changes nothing when `before` is no longer what is kept."""
         ...
 
     async def remove_person(self, person_id: str) -> None:

@@ -163,6 +163,13 @@ SELECT w.id, m.* FROM json_array_elements_text(:webhook_ids::json) AS w (id), LA
   SELECT {sums}
   FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= :since HAVING count(*) > 0) AS m
 
+-- name: hours
+-- As `held`.
+SELECT w.id, m.* FROM (SELECT :since::bigint AS since) AS p, json_array_elements_text(:webhook_ids::json) AS w (id), LATERAL (
+  SELECT (minute_at - p.since) / 3600000, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT)
+  FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= p.since GROUP BY 1) AS m
+ORDER BY 1, 2
+
 -- name: minutes_of_account
 -- OFFSET 0 keeps the planner from reading every account's minutes of that time.
 SELECT minute_at, {sums}

@@ -259,15 +259,31 @@ account_id, id, name, url, url_version, auth_method, subscribed_events, created_
 SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
+-- piece: webhook_matches
+-- The rest of a filter; NULL: any. An account has a thousand webhooks at most: they are looked at one by one. SQLite knows the
+-- small letters of ASCII's capitals only, on both sides alike.
+(lower(name) LIKE lower(:text) ESCAPE '!' OR lower(url) LIKE lower(:text) ESCAPE '!' OR :text IS NULL)
+  AND (auth_method = :auth_method OR :auth_method IS NULL)
+  AND (CASE WHEN paused_at IS NOT NULL THEN 'paused' WHEN verified_at IS NULL THEN 'pending' ELSE 'verified' END = :state
+    OR :state IS NULL)
+  AND (CAST(:failing AS BIGINT) IS NULL OR EXISTS (
+    SELECT 1 FROM webhook_health h WHERE h.account_id = webhooks.account_id AND h.webhook_id = webhooks.id
+    AND h.failing_since IS NOT NULL))
+
 -- name: webhook_page
 -- Newest first.
 SELECT {webhook_columns}
-FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
+FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL AND {webhook_matches}
 ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
 
 -- name: webhook_total
--- How many there are in all.
-SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
+-- How many match in all.
+SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL AND {webhook_matches}
+
+-- name: is_proving
+-- Whether a handshake runs, or is owed.
+SELECT challenge_id IS NOT NULL FROM webhooks
+WHERE account_id = :account_id AND id = :webhook_id AND verified_at IS NULL AND deleted_at IS NULL
 
 -- name: delete_webhook
 -- Kept as a row, for the log and for deliveries in flight.
@@ -495,6 +511,12 @@ CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT), CAST(sum(retries) A
 SELECT webhook_id, {sums}
 FROM webhook_minutes WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND minute_at >= :since
 GROUP BY webhook_id
+
+-- name: hours
+-- The same minutes, added up for each hour from that instant on: what a small plot beside each webhook shows.
+SELECT webhook_id, (minute_at - :since) / 3600000, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT)
+FROM webhook_minutes WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND minute_at >= :since
+GROUP BY 1, 2 ORDER BY 1, 2
 
 -- name: minutes_of_webhook
 -- Oldest first.
@@ -1008,6 +1030,10 @@ UPDATE people SET is_operator = :is_operator WHERE id = :id
 -- A hash, never the password.
 UPDATE people SET password = :password WHERE id = :id
 
+-- name: rehash_password
+-- The same password under today's parameters, unless it was changed meanwhile.
+UPDATE people SET password = :password WHERE id = :id AND password = :before
+
 -- name: note_sign_in
 -- For those who look after the list of people.
 UPDATE people SET signed_in_at = :now WHERE id = :id
@@ -1054,6 +1080,10 @@ DELETE FROM person_links WHERE digest = :digest AND expires_at > :now
 -- name: forget_links
 -- A new one, a password or an end makes those before it void.
 DELETE FROM person_links WHERE person_id = :person_id
+
+-- name: forget_old_links
+-- Those whose time is over.
+DELETE FROM person_links WHERE expires_at <= :now
 
 -- name: add_session
 -- A browser is signed in.

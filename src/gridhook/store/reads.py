@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from gridhook.errors import NotFound
-from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook
+from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook, WebhookFilter, WebhookState
 from gridhook.store.database import Connection
 from gridhook.store.promises import CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
 from gridhook.store.rows import NO_FALLBACK, account_from, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
+
+_WILD = re.compile(r"[%_!]")  # what LIKE would take for a pattern
 
 
 def lanes(connection: Connection, limit: int, after: tuple[str, str]) -> list[Lane]:
@@ -28,10 +31,22 @@ def webhook(connection: Connection, account_id: str, webhook_id: str) -> Webhook
     return webhook_from(rows[0])
 
 
-def webhooks(connection: Connection, account_id: str, offset: int, limit: int) -> WebhookPage:
-    page = connection.rows("webhook_page", account_id=account_id, limit=limit, offset=offset)
-    ((total,),) = connection.rows("webhook_total", account_id=account_id)
+def webhooks(connection: Connection, account_id: str, offset: int, limit: int, filter: WebhookFilter) -> WebhookPage:
+    is_failing = filter.state is WebhookState.FAILING
+    which = {
+        "account_id": account_id,
+        "text": None if filter.text is None else "%" + _WILD.sub(r"!\g<0>", filter.text) + "%",
+        "auth_method": filter.auth_method,
+        "state": None if is_failing else filter.state,
+        "failing": 1 if is_failing else None,
+    }
+    page = connection.rows("webhook_page", limit=limit, offset=offset, **which)
+    ((total,),) = connection.rows("webhook_total", **which)
     return WebhookPage([webhook_from(row) for row in page], total)
+
+
+def is_proving(connection: Connection, account_id: str, webhook_id: str) -> bool:
+    return any(row[0] for row in connection.rows("is_proving", account_id=account_id, webhook_id=webhook_id))
 
 
 def counts(connection: Connection, account_id: str, webhook_id: str) -> WebhookCounts:

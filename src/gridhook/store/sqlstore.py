@@ -35,6 +35,7 @@ from gridhook.model import (
     Sealed,
     Session,
     Webhook,
+    WebhookFilter,
     Window,
 )
 from gridhook.store import accounts, certificates, credentials, edits, health, history, people, publishing, reads, redelivery, road
@@ -42,6 +43,7 @@ from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     ANY_ATTEMPT,
     ANY_DELIVERY,
+    ANY_WEBHOOK,
     AttemptDetail,
     AttemptPage,
     Challenge,
@@ -210,8 +212,11 @@ class SqlStore:
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
         return await self._readers.run(reads.webhook, account_id, webhook_id)
 
-    async def webhooks(self, account_id: str, *, offset: int, limit: int) -> WebhookPage:
-        return await self._readers.run(reads.webhooks, account_id, offset, limit)
+    async def webhooks(self, account_id: str, *, offset: int, limit: int, filter: WebhookFilter = ANY_WEBHOOK) -> WebhookPage:
+        return await self._readers.run(reads.webhooks, account_id, offset, limit, filter)
+
+    async def is_proving(self, account_id: str, webhook_id: str) -> bool:
+        return await self._readers.run(reads.is_proving, account_id, webhook_id)
 
     async def delete_webhook(self, account_id: str, webhook_id: str, *, revision: int | None = None, now: Instant) -> None:
         await self._edited(edits.delete_webhook, account_id, webhook_id, revision, now)
@@ -334,6 +339,9 @@ class SqlStore:
 
     async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:
         return await self._readers.run(health.minutes, account_id, webhook_id, since)
+
+    async def hours(self, account_id: str, webhook_ids: Sequence[str], *, since: Instant) -> dict[str, list[tuple[Instant, int, int]]]:
+        return await self._readers.run(health.hours, account_id, webhook_ids, since)
 
     # --- the log ------------------------------------------------------------------------------------------------
 
@@ -469,6 +477,9 @@ class SqlStore:
 
     async def set_password(self, person_id: str, password: str, *, but: bytes = b"") -> None:
         await self._edited(people.set_password, person_id, password, but)
+
+    async def rehash(self, person_id: str, *, before: str, password: str) -> None:
+        await self._edited(people.rehash, person_id, before, password)
 
     async def remove_person(self, person_id: str) -> None:
         await self._edited(people.remove_person, person_id)
