@@ -68,6 +68,13 @@ class Settings:
     session_hours: float = _setting(12.0, "how long one stays signed in to the console at most")
     session_idle_minutes: int = _setting(120, "how long one stays signed in without looking at any page")
     link_hours: float = _setting(48.0, "how long a link to set a password works; it works once")
+    sign_ins_per_minute: int = _setting(
+        10, "attempts to sign in with one address per minute, by browsers that never signed in with it; 100 a day at most"
+    )
+    all_sign_ins_per_minute: int = _setting(120, "the same with all addresses together, so that guessing does not use up the processor")
+    oidc_issuer: str = _setting("", "URL of an OpenID Connect provider that people may sign in with; empty: passwords only")
+    oidc_client_id: str = _setting("", "what gridhook is called there")
+    oidc_client_secret: str = _setting("", "its secret there; empty: a public client, proven by PKCE alone", secret=True)
 
     # what is sent
     source: str = _setting("/accessgrid/customer", "CloudEvents source of real events")
@@ -169,6 +176,8 @@ class Settings:
             ("session_hours", 0.01, 8760),
             ("session_idle_minutes", 1, 525_600),
             ("link_hours", 0.01, 8760),
+            ("sign_ins_per_minute", 1, 10**6),
+            ("all_sign_ins_per_minute", 1, 10**6),
             ("certificate_days", 1, 3650),
             ("renew_days_before", 0, 3649),
         ):
@@ -190,6 +199,12 @@ class Settings:
             )
         if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", self.public_url):
             raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without ? and #")
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise Misconfigured(f"{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID are set together or not at all")
+        if self.oidc_issuer and not re.fullmatch(
+            r"https://[^\s/?#@]+(/[^\s?#]*)?|http://(localhost|127\.0\.0\.1)(:\d+)?(/[^\s?#]*)?", self.oidc_issuer
+        ):
+            raise Misconfigured(f"{PREFIX}OIDC_ISSUER must be an https URL without ? and # (http only on localhost, for a trial)")
         if not self.source or not re.fullmatch(r"[!-~]+", self.source):
             raise Misconfigured(f"{PREFIX}SOURCE must be a URI reference such as /accessgrid/customer, without spaces")
         if any(not re.fullmatch(r"[^\s:/?#@]+", host) for host in self.trusted_hosts):

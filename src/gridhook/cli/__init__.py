@@ -19,6 +19,7 @@ COMMANDS = (
     "serve",
     "accounts",
     "publishers",
+    "users",
     "webhooks",
     "publish",
     "listen",

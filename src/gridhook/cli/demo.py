@@ -30,6 +30,7 @@ FAILED_ONCE = "ag.account_balance.low"  # the receiver answers its first deliver
 VERIFY_TRIES = 3
 VERIFY_SECONDS = 11.0  # between two: the server limits how often a handshake may be asked for
 SHOWN_ATTEMPTS = 14
+ADMIN = "admin@demo.example"
 
 
 @click.command()
@@ -107,7 +108,7 @@ class Demo:
         if self._once:
             _step("done", "server stopped, nothing remains")
             return
-        _next(server, account, webhook, key)
+        _next(server, account, webhook, key, await self._invite(server, account["account"]))
         await asyncio.Event().wait()
 
     # --- the webhook ---
@@ -135,6 +136,11 @@ class Demo:
         except self._sdk.AccessGridError as error:
             raise Failure(f"the SDK was refused: {error}") from None
         raise server.failure("the webhook did not become verified")
+
+    async def _invite(self, server: Server, account: str) -> str:
+        """A link that signs in to the console as the account's admin."""
+        await server.run("users", "add", ADMIN, "--account", account, "--role", "admin")
+        return str(json.loads(await server.run("users", "link", ADMIN, "--sign-in", "--json"))["link"])
 
     # --- the events ---
 
@@ -195,11 +201,15 @@ def _step(what: str, text: str) -> None:
     click.echo(f"{click.style(f'{what:>9}', bold=True)}  {safe(text)}")
 
 
-def _next(server: Server, account: dict[str, str], webhook: str, key: str) -> None:
+def _next(server: Server, account: dict[str, str], webhook: str, key: str, link: str) -> None:
     exports = "\n".join(f"  export {name}={value}" for name, value in server.settings.items())
     click.echo(
         f"""
-The server keeps running; Ctrl-C stops it. In another shell (after `. .venv/bin/activate`, or with .venv/bin/ in front):
+The server keeps running; Ctrl-C stops it. The console, signed in as {ADMIN} (the link works once):
+
+  {link}
+
+In another shell (after `. .venv/bin/activate`, or with .venv/bin/ in front):
 
 {exports}
   export PUBLISHER_URL={server.url} PUBLISHER_KEY={key} PUBLISHER_ACCOUNT={account["account"]}
@@ -208,6 +218,7 @@ The server keeps running; Ctrl-C stops it. In another shell (after `. .venv/bin/
   gridhook publish ag.landing_page.created --data '{{"landing_page_id": 7}}'     # refused: says which field and why
   gridhook attempts --follow
   gridhook webhooks show {webhook} --account {account["account"]}
+  gridhook users link {ADMIN} --sign-in                   # another link to the console
   gridhook listen --port 9000 --statuses 500,200                          # a receiver that fails once, for a webhook of your own
   curl -s {server.url}/readyz
   curl -s {server.url}/schemas/webhooks/ag.access_pass.issued/1.json

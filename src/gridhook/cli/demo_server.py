@@ -35,8 +35,9 @@ class Server:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a shell must export for `gridhook` commands to see this server's database."""
-        return {f"{PREFIX}DATA_DIR": str(self.directory / "data")}
+        """What a shell must export for `gridhook` commands to see this server's database, and to make links that lead to it."""
+        listen = {f"{PREFIX}LISTEN": self.url.removeprefix("http://")} if self.url else {}
+        return {f"{PREFIX}DATA_DIR": str(self.directory / "data"), **listen}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,7 +49,7 @@ class Server:
         for number in range(TRIES):
             port = free_port(USUAL_PORT if number == 0 else 0)
             self.url = f"http://127.0.0.1:{port}"
-            extra = {f"{PREFIX}LISTEN": f"127.0.0.1:{port}", f"{PREFIX}ALLOW_NETWORKS": "127.0.0.1/32"}
+            extra = {f"{PREFIX}ALLOW_NETWORKS": "127.0.0.1/32"}
             log = os.open(self.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops the server in order.

@@ -31,3 +31,13 @@ def extras(account_id: str, webhook_id: str) -> str:
 def flash(session: bytes, path: str) -> str:
     """What a page shows one session once."""
     return f"sessions|flash|{session.hex()}|{path}"
+
+
+def known_browser() -> str:
+    """What a browser keeps to show that somebody signed in with it before."""
+    return "cookie|known_browser"
+
+
+def oidc_errand() -> str:
+    """What a browser keeps while it is at the OpenID Connect provider."""
+    return "cookie|oidc_errand"

@@ -18,6 +18,7 @@ from gridhook.rules import cloudevents, contexts, ids
 from gridhook.rules.cloudevents import Draft
 from gridhook.service.authorities import Authorities
 from gridhook.service.certificates import Certificates
+from gridhook.service.door import Door
 from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
 from gridhook.service.people import People
 from gridhook.service.redelivery import Redelivery
@@ -50,6 +51,7 @@ class Service:
         )
         engine.warden.renew = self.certificates.renew
         self.people = People(store=store, vault=vault, settings=settings)
+        self.door = Door(store=store, vault=vault, settings=settings, people=self.people)
         self.redelivery = Redelivery(store=store, engine=engine, settings=settings)
         # A bucket of two seconds' worth: a page of a console makes several calls at once.
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None

@@ -23,6 +23,7 @@ from gridhook.vault import SealBroken, Vault
 TOKEN_BYTES = 32
 SEEN_EVERY_MS = 60_000  # how exactly it is known when a session was last in use
 LONGEST_AGENT = 200
+LINK_PATH = "/console/link/"  # where the web takes links
 
 # What a mailbox can look like, and not more: whether it exists is nobody's business here, nothing is mailed.
 _EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]{1,64}@[^\s@\x00-\x20\x7f]{1,190}")
@@ -56,6 +57,15 @@ class Visitor:
         return next((one.role for one in self.memberships if one.account_id == account_id), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """url: works once, until `expires_at`; whoever has it is that person."""
+
+    url: str = field(repr=False)
+    expires_at: Instant
+    purpose: LinkPurpose
+
+
 class People:
     def __init__(self, *, store: Store, vault: Vault, settings: Settings) -> None:
         self._store = store
@@ -82,6 +92,26 @@ class People:
             await self._store.add_membership(person.id, membership, now=self._clock.now())
         return await self._store.person(id=person.id)
 
+    async def known(self, email: str) -> Person:
+        """Raises `NotFound`."""
+        try:
+            return await self._store.person(email=checked_email(email))
+        except NotFound:
+            raise NotFound(f"nobody here has the address {email}; `gridhook users add` makes people") from None
+
+    async def demote(self, email: str) -> Person:
+        """An operator no more; memberships stay."""
+        await self._store.set_operator((await self.known(email)).id, False)
+        return await self.known(email)
+
+    async def remove(self, email: str, account_id: str | None = None) -> None:
+        """From one account, or (None) altogether: out at their next request. Raises `NotFound`."""
+        person = await self.known(email)
+        if account_id is None:
+            await self._store.remove_person(person.id)
+        else:
+            await self._store.remove_membership(person.id, account_id)
+
     # --- links --------------------------------------------------------------------------------------------------
 
     async def new_link(self, person: Person, purpose: LinkPurpose, *, seconds: int) -> str:
@@ -91,13 +121,24 @@ class People:
         await self._store.add_link(_digest(token), Link(person.id, purpose), now=now, expires_at=now + seconds * 1000)
         return token
 
-    async def sign_in_by_link(self, token: str, agent: str) -> str:
-        """The cookie of a new session. Raises `NotFound` when the link was used, is over, or is for something else."""
+    async def invite(self, person: Person, purpose: LinkPurpose) -> Invitation:
+        """A link of the usual life, as it is sent to somebody."""
+        seconds = int(self._settings.link_hours * 3600)
+        token = await self.new_link(person, purpose, seconds=seconds)
+        return Invitation(f"{self._settings.base_url}{LINK_PATH}{token}", self._clock.now() + seconds * 1000, purpose)
+
+    async def link(self, token: str) -> tuple[LinkPurpose, Person]:
+        """What it is for, and for whom; it is not used up. Raises `NotFound` when it was used or its time is over."""
+        link = await self._store.link(_digest(token), now=self._clock.now())
+        return link.purpose, await self._store.person(id=link.person_id)
+
+    async def use_link(self, token: str, purpose: LinkPurpose) -> Person:
+        """Works once. Raises `NotFound` when the link was used, is over, or is for something else."""
         now = self._clock.now()
-        if (await self._store.link(_digest(token), now=now)).purpose is not LinkPurpose.SIGN_IN:
-            raise NotFound("this link does not sign in")
+        if (await self._store.link(_digest(token), now=now)).purpose is not purpose:
+            raise NotFound("this link is for something else")
         link = await self._store.use_link(_digest(token), now=now)
-        return await self._open(link.person_id, agent)
+        return await self._store.person(id=link.person_id)
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
@@ -116,10 +157,34 @@ class People:
     async def sign_out(self, visitor: Visitor) -> None:
         await self._store.end_session(visitor.session.person_id, visitor.session.digest)
 
+    async def sessions(self, person_id: str) -> list[Session]:
+        """Those that are good, newest first."""
+        now = self._clock.now()
+        return await self._store.sessions(person_id, now=now, seen_after=self._seen_after(now))
+
+    async def end_session(self, person_id: str, digest: bytes) -> None:
+        await self._store.end_session(person_id, digest)
+
+    async def end_sessions(self, person_id: str, *, but: bytes = b"") -> int:
+        """All of them, but for the one with that digest; how many there were."""
+        return await self._store.end_sessions(person_id, but=but)
+
+    async def end(self, token: str) -> None:
+        """The session of this cookie, whoever's it is; none is fine too."""
+        if not token:
+            return
+        now = self._clock.now()
+        try:
+            session, _ = await self._store.session(_digest(token), now=now, seen_after=self._seen_after(now))
+        except NotFound:
+            return
+        await self._store.end_session(session.person_id, session.digest)
+
     def _seen_after(self, now: Instant) -> Instant:
         return now - self._settings.session_idle_minutes * 60_000
 
-    async def _open(self, person_id: str, agent: str) -> str:
+    async def open(self, person_id: str, agent: str) -> str:
+        """The cookie of a new session: for somebody who has proven who they are. Raises `NotFound` when they were removed meanwhile."""
         token = _token()
         now = self._clock.now()
         ends = now + int(self._settings.session_hours * 3_600_000)

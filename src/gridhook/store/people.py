@@ -54,6 +54,10 @@ def set_password(connection: Connection, person_id: str, password: str, but: byt
     connection.change("end_sessions", person_id=person_id, but=but)
 
 
+def rehash(connection: Connection, person_id: str, before: str, password: str) -> None:
+    connection.change("rehash_password", id=person_id, before=before, password=password)
+
+
 def remove_person(connection: Connection, person_id: str) -> None:
     if not connection.change("remove_person", id=person_id):
         raise NotFound(UNKNOWN)
@@ -79,6 +83,7 @@ def add_link(connection: Connection, digest: bytes, link: Link, now: Instant, ex
     if not connection.change("lock_person", id=link.person_id):
         raise NotFound(UNKNOWN)
     connection.change("forget_links", person_id=link.person_id)
+    connection.change("forget_old_links", now=now)
     connection.change(
         "add_link", digest=digest, person_id=link.person_id, purpose=link.purpose.value, created_at=now, expires_at=expires_at
     )

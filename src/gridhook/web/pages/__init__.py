@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gridhook.config import Settings
 from gridhook.service import Service
-from gridhook.web.pages import assets, signing_in, webhook_list
+from gridhook.web.pages import accounts, assets, me, signing_in, webhook_list
 from gridhook.web.pages.front import Front
 from gridhook.web.routes import Route
 
@@ -12,7 +12,9 @@ from gridhook.web.routes import Route
 def routes(service: Service, settings: Settings) -> list[Route]:
     front = Front(service, settings)
     found = [
-        *signing_in.routes(front),
+        *signing_in.routes(front, None),
+        *me.routes(front),
+        *accounts.routes(front),
         *webhook_list.routes(front),
     ]
     return [*assets.routes(), *(front.dressed(route) for route in found)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hmac
+import re
+import secrets as chance
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +13,7 @@ from urllib.parse import quote
 
 from gridhook.config import Settings
 from gridhook.errors import Forbidden, GridhookError, NotFound, TooMany, Unauthenticated, Unavailable
-from gridhook.model import Webhook
+from gridhook.model import Account, Webhook
 from gridhook.service import Service
 from gridhook.service.people import Visitor
 from gridhook.web.call import Call, Handler, is_id
@@ -36,6 +39,18 @@ _POLICY: Headers = [
 GONE = "There is no such page here, or it is another account's."
 
 
+DOOR_SECONDS = 86_400
+_DOOR_SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+class NotInPlan(Forbidden):
+    """An account without webhooks in its plan: a page says so kindly. Operators get in."""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__("webhooks are part of the Enterprise plan; contact us to have them enabled for this account")
+        self.account = account
+
+
 class Front:
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service = service
@@ -43,12 +58,14 @@ class Front:
         # `__Host-`: this host's alone, over https alone. On plain http (a trial on one's own machine) browsers refuse such a name.
         self._is_secure = settings.base_url.startswith("https://")
         self.cookie = "__Host-gridhook" if self._is_secure else "gridhook"
+        self.browser_cookie = self.cookie + "-browser"  # see service/door.py
+        self.door_cookie = self.cookie + "-door"  # the secret behind the token of forms that need no session
 
     # --- who is looking -----------------------------------------------------------------------------------------
 
     async def visitor(self, call: Call) -> Visitor:
         """Raises `Unauthenticated`."""
-        return await self.service.people.visitor(self._token(call))
+        return await self.service.people.visitor(self.token(call))
 
     async def view(self, call: Call) -> View:
         """The visitor in the account that the path names. Raises `Unauthenticated`; `NotFound` for an account that is none of theirs."""
@@ -61,6 +78,8 @@ class Front:
             account = await self.service.account(account_id)
         except NotFound:
             raise NotFound(GONE) from None
+        if not account.enterprise and not visitor.is_operator:
+            raise NotInPlan(account)
         return View(visitor, account, role, call.path)
 
     async def change(self, call: Call) -> tuple[View, Form]:
@@ -83,14 +102,26 @@ class Front:
 
     def signed_in(self, token: str) -> tuple[bytes, bytes]:
         """The header that makes a browser carry this session."""
-        secure = "; Secure" if self._is_secure else ""
-        seconds = int(self.settings.session_hours * 3600)
-        # Lax: a link in a mail leads to the page; forms of other sites carry no cookie.
-        return b"set-cookie", f"{self.cookie}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}".encode()
+        return self.keep(self.cookie, token, int(self.settings.session_hours * 3600))
 
     def signed_out(self) -> tuple[bytes, bytes]:
+        return self.keep(self.cookie, "", 0)
+
+    def keep(self, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        """The header that makes a browser keep this for so long."""
         secure = "; Secure" if self._is_secure else ""
-        return b"set-cookie", f"{self.cookie}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}".encode()
+        # Lax: a link in a mail leads to the page; forms of other sites carry no cookie.
+        return b"set-cookie", f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}".encode()
+
+    def stranger(self, call: Call) -> tuple[str, Headers]:
+        """For a form that needs no session: its token, and the header to send with the form. Without it another site could sign a
+        visitor in as somebody else, in a browser too old to say from where a form came."""
+        secret = self.kept(call, self.door_cookie)
+        headers: Headers = []
+        if not _DOOR_SECRET.fullmatch(secret):
+            secret = chance.token_urlsafe(32)
+            headers.append(self.keep(self.door_cookie, secret, DOOR_SECONDS))
+        return hmac.digest(secret.encode(), b"gridhook console door", "sha256").hex(), headers
 
     def note(self, view: View, did: str, **more: object) -> None:
         """A line in the log for each change that a person makes."""
@@ -102,6 +133,11 @@ class Front:
         """A whole page of an account, with what was left for this visitor to see here once (`told`)."""
         told = await self.service.people.left(view.visitor, view.path)
         return self.page(template, status=status, view=view, visitor=view.visitor, csrf=view.visitor.csrf, told=told, **context)
+
+    async def mine(self, visitor: Visitor, path: str, template: str, *, status: int = 200, **context: Any) -> Reply:
+        """A whole page of a person's own, in no account; otherwise as `show`."""
+        told = await self.service.people.left(visitor, path)
+        return self.page(template, status=status, visitor=visitor, csrf=visitor.csrf, told=told, **context)
 
     def page(self, template: str, *, status: int = 200, headers: Headers | None = None, **context: Any) -> Reply:
         """A template as an answer. Fragments for htmx are pages like any other."""
@@ -120,10 +156,10 @@ class Front:
         """Off to another page of ours, with GET: what was posted is not posted again by loading it anew."""
         return Reply(303, b"", [(b"location", quote(path, safe="/?&=%:@+,;~").encode()), NO_STORE, *(headers or [])])
 
-    async def done(self, view: View, path: str, **told: str) -> Reply:
+    async def done(self, view: View | Visitor, path: str, **told: str) -> Reply:
         """Off to another page, which will show `told` once: notice="...", or a secret such as private_key="..."."""
         if told:
-            await self.service.people.leave(view.visitor, path, told)
+            await self.service.people.leave(view.visitor if isinstance(view, View) else view, path, told)
         return self.go(path)
 
     # --- refusals -----------------------------------------------------------------------------------------------
@@ -160,14 +196,23 @@ class Front:
             visitor: Visitor | None = await self.visitor(call)
         except GridhookError:
             visitor = None
+        if isinstance(error, NotInPlan) and visitor is not None:
+            return self.page("not_in_plan.html", status=error.status, visitor=visitor, csrf=visitor.csrf, account=error.account)
+        if visitor is not None:
+            context = {**context, "csrf": visitor.csrf}  # the way out stands on this page too
         return self.page("refusal.html", status=error.status, headers=headers, visitor=visitor, **context)
 
     def _is_stranger_at(self, call: Call) -> bool:
         return not call.path.startswith((f"{ROOT}/sign-in", f"{ROOT}/link/"))
 
-    def _token(self, call: Call) -> str:
+    def token(self, call: Call) -> str:
+        """The session's cookie; empty when there is none."""
+        return self.kept(call, self.cookie)
+
+    def kept(self, call: Call, cookie: str) -> str:
+        """What a browser keeps under this name; empty when nothing."""
         for part in (call.header(b"cookie") or "").split(";"):
             name, _, value = part.strip().partition("=")
-            if name == self.cookie:
+            if name == cookie:
                 return value
         return ""
