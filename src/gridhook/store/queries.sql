@@ -277,6 +277,10 @@ FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL AND {webhook
 ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
 
 -- name: webhook_total
+-- How many there are in all.
+SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
+
+-- name: webhooks_matching
 -- How many match in all.
 SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL AND {webhook_matches}
 

@@ -41,7 +41,7 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int, f
         "failing": 1 if is_failing else None,
     }
     page = connection.rows("webhook_page", limit=limit, offset=offset, **which)
-    ((total,),) = connection.rows("webhook_total", **which)
+    ((total,),) = connection.rows("webhooks_matching", **which)
     return WebhookPage([webhook_from(row) for row in page], total)
 
 
