@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from gridhook.config import Settings
 from gridhook.service import Service
-from gridhook.web.pages import accounts, assets, me, signing_in, webhook_list
+from gridhook.web.pages import accounts, assets, me, signing_in, single_sign_on, webhook_list
 from gridhook.web.pages.front import Front
 from gridhook.web.routes import Route
 
 
 def routes(service: Service, settings: Settings) -> list[Route]:
     front = Front(service, settings)
+    provider = single_sign_on.open_provider(front)
     found = [
-        *signing_in.routes(front, None),
+        *signing_in.routes(front, provider.host if provider else None),
+        *single_sign_on.routes(front, provider),
         *me.routes(front),
         *accounts.routes(front),
         *webhook_list.routes(front),
