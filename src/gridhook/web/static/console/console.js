@@ -3,17 +3,23 @@
 "use strict";
 (() => {
   const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });  // along the axis of a plot: <time data-clock>
 
   // The server writes UTC; the viewer sees their own zone, and UTC on hover (title).
   function localise(within) {
     for (const one of within.querySelectorAll("time[datetime]:not([data-ago])")) {
-      one.textContent = whole.format(new Date(one.dateTime));
+      one.textContent = ("clock" in one.dataset ? clock : whole).format(new Date(one.dateTime));
     }
   }
 
   function copyButtons(within) {
     if (!navigator.clipboard) return;
     for (const one of within.querySelectorAll("[data-copy], [data-copy-block]")) one.hidden = false;
+  }
+
+  // What works with a script alone is shown with it alone: <p data-scripted hidden>.
+  function showScripted(within) {
+    for (const one of within.querySelectorAll("[data-scripted]")) one.hidden = false;
   }
 
   function say(words) {
@@ -24,6 +30,7 @@
   function enliven(within) {
     localise(within);
     copyButtons(within);
+    showScripted(within);
   }
 
   document.addEventListener("click", async (event) => {
@@ -47,6 +54,17 @@
   document.addEventListener("submit", (event) => {
     const words = event.target.dataset.confirm;
     if (words && !window.confirm(words)) event.preventDefault();
+  });
+
+  // What makes something is sent once, however often one clicks: <form data-once>. After "back" it may be sent again.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.dataset.once === undefined) return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+  });
+  window.addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
   // Filters apply as soon as they are chosen: <form data-auto>.
