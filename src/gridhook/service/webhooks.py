@@ -121,9 +121,11 @@ class Webhooks:
         max_in_flight: int | None = None,
         rate_per_second: float | None = None,
         headers: Mapping[str, object] | None = None,
+        webhook_id: str | None = None,
     ) -> Created:
         """Register a webhook: pending, with a fresh Private Key; its handshake starts at once and runs by itself.
 
+        webhook_id: of `ids.webhook_id`, for a caller who may ask twice for the same one: the second time is a `Conflict`.
         Raises `Invalid` naming the field: the URL must parse, resolve, and resolve to public addresses only.
         """
         name = checked_name(name)
@@ -131,7 +133,7 @@ class Webhooks:
         limits = checked_limits(max_in_flight, rate_per_second)
         extras = Extras(headers=tuple(static_headers.check_headers(headers or {}).items()))
         await self._check_url(account_id, url, auth_method)
-        webhook_id = ids.webhook_id(chance.token_bytes(ENTROPY_BYTES))
+        webhook_id = webhook_id or ids.webhook_id(chance.token_bytes(ENTROPY_BYTES))
         webhook = Webhook(
             account_id=account_id,
             id=webhook_id,

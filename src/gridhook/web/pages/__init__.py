@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gridhook.config import Settings
 from gridhook.service import Service
-from gridhook.web.pages import accounts, assets, me, signing_in, single_sign_on, webhook_list
+from gridhook.web.pages import accounts, assets, creating, me, signing_in, single_sign_on, verifying, webhook_list
 from gridhook.web.pages.front import Front
 from gridhook.web.routes import Route
 
@@ -18,5 +18,7 @@ def routes(service: Service, settings: Settings) -> list[Route]:
         *me.routes(front),
         *accounts.routes(front),
         *webhook_list.routes(front),
+        *creating.routes(front),
+        *verifying.routes(front),
     ]
     return [*assets.routes(), *(front.dressed(route) for route in found)]
