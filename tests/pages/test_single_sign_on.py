@@ -99,7 +99,7 @@ async def test_whoever_the_provider_vouches_for_is_let_in_to_the_page_they_wante
 @pytest.mark.parametrize(
     ("sub", "claims", "words"),
     [
-        ("u-2", {"email": "stranger@example.com", "email_verified": True}, "stranger@example.com is not known here; ask an operator"),
+        ("u-2", {"email": "stranger@example.com", "email_verified": True}, "Nobody here has the address stranger@example.com"),
         ("u-3", {"email": "ada@example.com", "email_verified": False}, "has not verified that ada@example.com is yours"),
         ("u-4", {"email": "ada@example.com"}, "has not verified that ada@example.com is yours"),
         ("u-5", {}, "did not tell your email address"),

@@ -37,7 +37,7 @@ class SignOnPages:
             email, after = await self._provider.finish(self._front.kept(call, self._cookie), arguments)
             person = await self._front.service.door.by_address(email)
             if person is None:
-                raise Forbidden(f"{email[:255]} is not known here; ask an operator to add you (`gridhook users add`)")
+                raise Forbidden(f"nobody here has the address {email[:255]}, for which your provider vouches; ask an operator to add you")
         except (Forbidden, ValueError) as refusal:
             self._front.service.log.warning("sign-in failed", person="(unknown)", how="oidc", request=call.request_id)
             words = str(refusal) if isinstance(refusal, Forbidden) else "this could not be read; start again"
