@@ -141,7 +141,7 @@ class Front:
 
     def page(self, template: str, *, status: int = 200, headers: Headers | None = None, **context: Any) -> Reply:
         """A template as an answer. Fragments for htmx are pages like any other."""
-        context = {"view": None, "visitor": None, "csrf": "", "root": ROOT, **context}
+        context = {"view": None, "visitor": None, "csrf": "", "root": ROOT, "status": status, **context}
         # Of these, templates ask for what may not be there.
         context["told"] = defaultdict(str, context.get("told", {}))
         context["errors"] = defaultdict(str, context.get("errors", {}))
@@ -189,7 +189,7 @@ class Front:
         headers: Headers = []
         if isinstance(error, TooMany | Unavailable):
             headers.append((b"retry-after", b"%d" % error.retry_after))
-        context: Mapping[str, Any] = {"status": error.status, "words": str(error), "request_id": call.request_id}
+        context: Mapping[str, Any] = {"words": str(error), "request_id": call.request_id}
         if in_place:
             return self.page("refusal_fragment.html", status=error.status, headers=headers, **context)
         try:
