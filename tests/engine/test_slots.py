@@ -116,7 +116,16 @@ def test_the_customers_own_limit_holds_at_once_and_ours_is_never_exceeded_by_it(
     for _ in range(10):
         lane.end(Sign.RECEIVED, lane.slots.state("w").in_flight)
         lane.claim()
+        lane.claim()
     assert lane.slots.limit("w") == lane.slots.state("w").in_flight == 64
+
+
+def test_a_lane_with_many_slots_is_claimed_in_two_halves_so_that_one_is_sent_while_the_other_is_claimed():
+    lane = Lane()
+    for _ in range(10):
+        lane.end(Sign.RECEIVED, lane.claim())
+    assert lane.slots.limit("w") == 64
+    assert [lane.claim() for _ in range(3)] == [32, 32, 0]
 
 
 def test_limits_that_come_with_a_published_event_hold_and_are_lifted_by_one_without():

@@ -14,6 +14,7 @@ SUSPECT_SHARE = 0.5  # of all slots, what lanes that do not answer may hold toge
 AWAY_SECONDS = 5.0  # a lane that failed for less than this,
 AWAY_FAILURES = 32  # and fewer times in a row, starts again at once, not slowly
 CLAIM_SECONDS = 0.02  # the longest that a lane with a free slot waits for more of them before it claims
+HALVED_FROM = 32  # slots of a lane that are claimed in two halves
 QUIET_SECONDS = 10.0  # without a claim: what this process knew of a lane may be out of date
 REMEMBERED_LANES = 50_000
 RAMP_PER_SECOND = 20.0
@@ -73,9 +74,10 @@ class Slots:
     def take_many(self, account_id: str, webhook_id: str) -> int:
         """Take all free slots of a lane, for a claim; how many were had. Of a lane whose limits this process does not know: one.
 
-        A claim costs a transaction, whether for one delivery or for thirty: it waits until half of the slots are free, so that one
-        half can be claimed while the other is on the wire, but never longer than a moment. A lane with a rate waits that moment
-        for as many requests as it may start then.
+        A claim costs a transaction, whether for one delivery or for thirty: it waits until half of the slots are free, and of many it
+        takes no more than half, so that one half is claimed while the other is on the wire (with all at once, the database rests
+        while we send, and we rest while it writes); but it never waits longer than a moment. A lane with a rate waits that moment for
+        as many requests as it may start then.
         """
         with self._lock:
             lane = self._lanes.get(webhook_id) or self._new_lane(webhook_id)
@@ -89,7 +91,8 @@ class Slots:
                 if lane.limit - lane.in_flight < max(1, lane.limit // 2):
                     return 0
             self._still_ramping(webhook_id, lane)
-            taken = self._take(account_id, lane, self.webhook if lane.known else 1 - lane.in_flight)
+            wanted = lane.limit // 2 if lane.limit >= HALVED_FROM else lane.limit
+            taken = self._take(account_id, lane, wanted if lane.known else 1 - lane.in_flight)
             if taken:
                 lane.asked_at = now
                 lane.was_quiet = quiet
