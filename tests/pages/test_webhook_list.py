@@ -7,7 +7,7 @@ import re
 from playwright.async_api import Page, expect
 
 from gridhook.model import AuthMethod, LaneLimits, Role, Webhook
-from gridhook.testing import Receiver, Reply
+from gridhook.testing import Receiver, Reply, echo
 from tests.pages.stage import Stage
 from tests.web.world import LOW
 
@@ -67,3 +67,58 @@ async def test_each_webhook_tells_how_it_stands_and_has_been_doing(stage: Stage,
     await expect(row.get_by_role("img")).to_have_accessible_name(re.compile(r"^Last day, by hour: [12] received, 1 failed$"))
     await stage.check_accessible(page)
     await stage.picture(page, "webhooks")
+
+
+async def test_an_empty_list_teaches_and_leads_on(stage: Stage) -> None:
+    page = await stage.sign_in(role=Role.VIEWER)
+    await page.goto(stage.base + "/webhooks")
+    assert [await one.inner_text() for one in await page.locator("ol b").all()] == ["Create", "Verify", "Receive"]
+    await expect(page.get_by_role("link", name="Create")).to_have_count(0)
+    await expect(page.get_by_role("link", name="See the event catalogue")).to_have_attribute("href", re.compile("/catalogue$"))
+    await stage.check_accessible(page)
+    await stage.picture(page, "webhooks-none")
+
+
+async def test_a_narrowed_list_can_be_shared_by_its_address_and_needs_no_script(stage: Stage) -> None:
+    for number in range(30):
+        await add(stage, f"wh_{number:02}", name=f"Door {number:02}", verified=number % 2 == 0, mtls=number == 4)
+    await add(stage, "wh_x", name=HOSTILE, paused=True)
+    page = await stage.sign_in(scripts=False)
+    await page.goto(stage.base + "/webhooks")
+    assert len(await names(page)) == 25
+    await expect(page.get_by_text("31 webhooks, page 1 of 2")).to_be_visible()
+    await page.get_by_role("link", name="Older").click()
+    assert len(await names(page)) == 6
+    await page.get_by_label("Name or URL").fill("door 0")
+    await page.get_by_label("Status").select_option("Verified")
+    await page.get_by_role("button", name="Search").click()
+    assert sorted(await names(page)) == [f"Door 0{number}" for number in range(0, 10, 2)]
+    assert re.search(r"\?q=door\+0&state=verified&auth=$", page.url)
+    shared = await stage.sign_in("grace@example.com", role=Role.VIEWER)
+    await shared.goto(page.url)
+    assert await names(shared) == await names(page)
+    await expect(shared.get_by_label("Status")).to_have_value("verified")
+    await shared.get_by_label("Authentication").select_option("mTLS")  # with a script, choosing is enough
+    await expect(shared.get_by_text("1 webhook found")).to_be_visible()
+    assert await names(shared) == ["Door 04"]
+    await page.goto(f"{stage.base}/webhooks?q=%3Cscript%3E%00%25&state=nonsense&page=99999")
+    await expect(page.get_by_text("No webhook matches")).to_be_visible()
+    await page.get_by_role("link", name="Show all webhooks").click()
+    assert len(await names(page)) == 25
+
+
+async def test_the_list_renews_itself_when_something_changes(stage: Stage, receiver: Receiver) -> None:
+    receiver.handshake = None  # it answers the challenge like any delivery, which proves nothing
+    page = await stage.sign_in()
+    created = await stage.world.create(receiver.url, name="Doors")
+    await stage.world.attempts(created["id"], 1)
+    await page.goto(stage.base + "/webhooks")
+    row = page.get_by_role("row", name="Doors")
+    await expect(row).to_contain_text("Pending")
+    receiver.handshake = echo
+    async with page.expect_response(re.compile("/changes")):
+        await page.reload()
+    await stage.world.gridhook.service.webhooks.verify(stage.world.ours.account_id, created["id"])
+    await expect(row).to_contain_text("Verified")
+    await stage.world.publish(LOW)
+    await expect(row).to_contain_text("received (200)")

@@ -91,8 +91,8 @@
   });
   window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 
-  document.addEventListener("htmx:afterSwap", (event) => enliven(event.detail.target));
-  document.addEventListener("htmx:oobAfterSwap", (event) => enliven(event.detail.target));
+  // Of each new piece: the target of a swap may be what the piece took the place of.
+  document.addEventListener("htmx:load", (event) => enliven(event.detail.elt));
   // A refusal is shown in its place too: htmx would drop it.
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("content-type")?.startsWith("text/html")) {
