@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TypeAlias
 
 from playwright.async_api import Page, expect
 
 from gridhook.model import Role, Webhook
 from gridhook.testing import Received, Receiver, Reply, echo
 from tests.pages.stage import Stage
+
+Form: TypeAlias = dict[str, str | float | bool]
 
 BALANCE_LOW = "ag.account_balance.low"
 HOSTILE = '<script>alert("x")</script> \u202egnp.txt\u202c \'"&amp; {{ 7 * 7 }} 👩\u200d🚒'
@@ -186,7 +189,7 @@ async def test_events_are_chosen_by_family_or_all_at_once(stage: Stage) -> None:
 async def test_a_form_that_is_sent_twice_makes_one_webhook(stage: Stage, receiver: Receiver) -> None:
     page = await stage.sign_in()
     await page.goto(stage.base + "/webhooks/new")
-    form = {name: await page.locator(f"form[data-once] [name={name}]").input_value() for name in ("csrf", "once")}
+    form: Form = {name: await page.locator(f"form[data-once] [name={name}]").input_value() for name in ("csrf", "once")}
     form |= {"name": "Doors", "url": receiver.url, "subscribed_events": BALANCE_LOW}
     answers = await asyncio.gather(*(page.request.post(page.url, form=form, max_redirects=0) for _ in range(3)))
     assert [answer.status for answer in answers] == [303, 303, 303]
@@ -212,7 +215,7 @@ async def test_viewers_find_no_form_and_are_refused_and_strangers_find_nothing(s
     await expect(page.locator("#verification")).to_contain_text("Not verified")
     await expect(page.get_by_role("button", name="Resend verification")).to_have_count(0)
     csrf = await page.locator("[name=csrf]").first.input_value()
-    form = {"csrf": csrf, "name": "Doors", "url": receiver.url, "subscribed_events": BALANCE_LOW}
+    form: Form = {"csrf": csrf, "name": "Doors", "url": receiver.url, "subscribed_events": BALANCE_LOW}
     for path in ("/webhooks/new", f"/webhooks/{created['id']}/verification"):
         assert (await page.request.post(stage.base + path, form=form)).status == 403
     assert (await page.request.get(f"{stage.base}/check-url?url={receiver.url}")).status == 404

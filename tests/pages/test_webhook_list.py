@@ -11,6 +11,7 @@ from gridhook.testing import Receiver, Reply, echo
 from tests.pages.stage import Stage
 from tests.web.world import LOW
 
+BALANCE_LOW = "ag.account_balance.low"
 HOSTILE = '<script>alert("x")</script> \u202egnp.txt\u202c \'"&amp; 👩\u200d🚒'
 
 
@@ -24,7 +25,7 @@ async def add(stage: Stage, id: str, *, name: str = "", verified: bool = True, p
         f"https://{id}.example.com/in?x=<b>",
         1,
         AuthMethod.MTLS if mtls else AuthMethod.BEARER_TOKEN,
-        (LOW["type"],),  # type: ignore[arg-type]  # a literal dict of several types
+        (BALANCE_LOW,),
         now,
         verified_at=now if verified else None,
         paused_at=now if paused else None,
@@ -51,8 +52,8 @@ async def test_each_webhook_tells_how_it_stands_and_has_been_doing(stage: Stage,
         stage.world.ours.account_id,
         name="With a certificate",
         url="https://127.0.0.1:1443/",
-        subscribed_events=[LOW["type"]],
-        auth_method=AuthMethod.MTLS,  # type: ignore[list-item]
+        subscribed_events=[BALANCE_LOW],
+        auth_method=AuthMethod.MTLS,
     )
     assert proving.certificate is not None
     await stage.world.publish(LOW)
