@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 
+import apsw
+import pytest
 from playwright.async_api import Page, expect
 
 from gridhook.model import AuthMethod, LaneLimits, Role, Webhook
+from gridhook.store import sqlite_path
 from gridhook.testing import Receiver, Reply, echo
+from gridhook.web.pages.sparks import spark
+from gridhook.web.pages.templates import DAY, HOUR
 from tests.pages.stage import Stage
 from tests.web.world import LOW
 
+NOON = 1_795_348_800_000
 BALANCE_LOW = "ag.account_balance.low"
 HOSTILE = '<script>alert("x")</script> \u202egnp.txt\u202c \'"&amp; 👩\u200d🚒'
 
@@ -35,6 +42,16 @@ async def add(stage: Stage, id: str, *, name: str = "", verified: bool = True, p
     return webhook
 
 
+def test_a_single_failure_among_many_successes_is_seen() -> None:
+    drawn = spark([(NOON, 10_000, 1), (NOON + 23 * HOUR, 5_000, 0)], since=NOON)
+    assert [(bar.x, bar.kind) for bar in drawn.bars] == [(0, "bad"), (0, "good"), (115, "good")]
+    assert drawn.bars[0].height >= 1.5
+    assert drawn.bars[2].height == pytest.approx(drawn.height / 2, abs=1)
+    assert all(bar.y >= 0 and bar.y + bar.height <= drawn.height and bar.x + bar.width <= drawn.width for bar in drawn.bars)
+    assert (drawn.succeeded, drawn.failed) == (15_000, 1)
+    assert spark([], since=NOON).bars == ()
+
+
 async def names(page: Page) -> list[str]:
     return await page.locator("tbody tr td:first-child a").all_inner_texts()
 
@@ -57,12 +74,23 @@ async def test_each_webhook_tells_how_it_stands_and_has_been_doing(stage: Stage,
     )
     assert proving.certificate is not None
     await stage.world.publish(LOW)
+    ending = await stage.world.gridhook.service.webhooks.create(
+        stage.world.ours.account_id,
+        name="Ends soon",
+        url="https://127.0.0.1:1443/",
+        subscribed_events=["ag.hid_org.created"],
+        auth_method=AuthMethod.MTLS,
+    )
+    with closing(apsw.Connection(str(sqlite_path(stage.world.settings)))) as database:
+        in_ten_days = stage.world.gridhook.store.clock.now() + 10 * DAY + HOUR
+        database.execute("UPDATE webhook_certificates SET expires_at = ? WHERE webhook_id = ?", (in_ten_days, ending.webhook.id))
     page = await stage.sign_in(role=Role.VIEWER)
     await page.goto(stage.base + "/webhooks")
     row = page.get_by_role("row", name="Production badge sync")
     await expect(row).to_contain_text("Verified")
     await expect(page.get_by_role("row", name="Pending one")).to_contain_text("1 held, oldest dropped in 5 h")
     await expect(page.get_by_role("row", name="With a certificate")).to_contain_text("certificate ends on 20")
+    await expect(page.get_by_role("row", name="Ends soon")).to_contain_text("⚠ certificate ends in 10 d")
     await expect(page.get_by_role("row", name="alert")).to_contain_text("Paused")
     assert HOSTILE in await names(page)
     await expect(row.get_by_role("img")).to_have_accessible_name(re.compile(r"^Last day, by hour: [12] received, 1 failed$"))
