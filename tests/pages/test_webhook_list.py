@@ -48,6 +48,7 @@ def test_a_single_failure_among_many_successes_is_seen() -> None:
     assert drawn.bars[0].height >= 1.5
     assert drawn.bars[2].height == pytest.approx(drawn.height / 2, abs=1)
     assert all(bar.y >= 0 and bar.y + bar.height <= drawn.height and bar.x + bar.width <= drawn.width for bar in drawn.bars)
+    assert drawn.path("bad") == "M0 22.5h4v1.5h-4z"
     assert (drawn.succeeded, drawn.failed) == (15_000, 1)
     assert spark([], since=NOON).bars == ()
 

@@ -32,6 +32,10 @@ class Spark:
     width: int = COLUMNS * STEP
     height: int = HEIGHT
 
+    def path(self, kind: str) -> str:
+        """All bars of that kind as one SVG path: a list of webhooks holds more than a thousand of them."""
+        return "".join(f"M{bar.x} {bar.y:g}h{bar.width}v{bar.height:g}h-{bar.width}z" for bar in self.bars if bar.kind == kind)
+
 
 def spark(hours: Sequence[tuple[Instant, int, int]], since: Instant) -> Spark:
     """hours: (start, succeeded, failed), those without attempts left out. since: the start of the first of the 24 columns.
