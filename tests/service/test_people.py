@@ -60,8 +60,7 @@ async def guesses(door: Door, email: str, browser: str = "") -> int:
             await door.sign_in(email, "a wrong password", "", browser)
         except NotLetIn:
             continue
-        except TooMany as slowed:
-            assert 1 <= slowed.retry_after <= 60
+        except TooMany:
             return count
     raise AssertionError("nothing slows it down")
 

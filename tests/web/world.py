@@ -37,6 +37,7 @@ class Answer:
     headers: dict[str, str]
     body: bytes
     rest: bytes = b""  # whatever came behind, when the whole connection was read
+    all_headers: tuple[tuple[str, str], ...] = ()  # in order, repeats kept
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -144,9 +145,10 @@ class World:
 async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     status_line, *lines = head.split("\r\n")[:-2]
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    fields = tuple((name.lower(), value) for name, _, value in (line.partition(": ") for line in lines))
+    headers = dict(fields)
     body = b"" if head_only else await reader.readexactly(int(headers.get("content-length", "0")))
-    return Answer(int(status_line.split()[1]), headers, body)
+    return Answer(int(status_line.split()[1]), headers, body, all_headers=fields)
 
 
 @asynccontextmanager

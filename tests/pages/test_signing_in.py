@@ -1,0 +1,394 @@
+"""Signing in and out, one's own page, the choice of an account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from gridhook.model import LinkPurpose, Membership, Person, Role
+from gridhook.telemetry import Log
+from gridhook.web.pages.signing_in import ours
+from tests.pages.stage import Stage
+from tests.web.world import Answer, World, running
+
+GOOD = "seven green bicycles"
+FORM = "application/x-www-form-urlencoded"
+NOT_TOGETHER = "This address and password do not belong together"
+
+
+async def a_person(world: World, email: str = "ada@example.com", *, role: Role = Role.ADMIN, password: str | None = GOOD) -> Person:
+    person = await world.gridhook.service.people.add(email, membership=Membership(world.ours.account_id, role))
+    if password is not None:
+        token = await world.gridhook.service.people.new_link(person, LinkPurpose.PASSWORD, seconds=60)
+        await world.gridhook.service.door.set_password(token, password, "")
+    return person
+
+
+async def sign_in(page: Page, email: str, password: str) -> None:
+    """On the page with the form."""
+    await page.get_by_label("Email").fill(email)
+    await page.get_by_label("Password").fill(password)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def forgive(stage: Stage, status: str) -> None:
+    """The browser's own line about an answer that was to be refused."""
+    line = next(one for one in stage.troubles if f"status of {status}" in one)
+    stage.troubles.remove(line)
+
+
+# --- in a browser
+
+
+async def test_a_link_sets_a_password_once_and_signs_in_without_any_script(stage: Stage) -> None:
+    people = stage.world.gridhook.service.people
+    person = await a_person(stage.world, password=None)
+    link = f"{stage.world.base_url}/console/link/{await people.new_link(person, LinkPurpose.PASSWORD, seconds=60)}"
+    page = await stage.visit(scripts=False)
+    await page.goto(link)
+    await page.goto(link)  # whoever only looks, a mail scanner as well, does not use it up
+    assert await page.get_by_text("At least 12 characters").is_visible()
+    for password, again, words in (
+        ("aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaa", "repeats itself"),
+        (GOOD, GOOD + "!", "is not the same as above"),
+    ):
+        await page.get_by_label("New password").fill(password)
+        await page.get_by_label("The same once more").fill(again)
+        await page.get_by_role("button", name="Set the password and sign in").click()
+        assert await page.get_by_text(words).is_visible()
+        forgive(stage, "422")
+    await page.get_by_label("New password").fill(GOOD)
+    await page.get_by_label("The same once more").fill(GOOD)
+    await page.get_by_role("button", name="Set the password and sign in").click()
+    assert page.url.startswith(stage.base)
+    await page.locator("summary").click()
+    await page.get_by_role("button", name="Sign out").click()
+    await sign_in(page, " Ada@Example.com", GOOD)
+    assert page.url.startswith(stage.base)
+
+    other = await stage.visit()
+    await other.goto(link)
+    assert await other.get_by_role("heading", name="This link no longer works").is_visible()
+    forgive(stage, "404")
+    await stage.check_accessible(other)
+    await stage.picture(other, "link-over")
+
+
+async def test_the_form_to_sign_in_and_the_one_to_set_a_password_can_be_read_by_everybody(stage: Stage) -> None:
+    person = await a_person(stage.world, password=None)
+    page = await stage.visit()
+    await page.goto(f"{stage.world.base_url}/console/sign-in")
+    await stage.check_accessible(page)
+    await stage.picture(page, "sign-in")
+    await sign_in(page, "ada@example.com", GOOD)
+    assert await page.get_by_role("alert").get_by_text(NOT_TOGETHER).is_visible()
+    assert await page.get_by_label("Email").input_value() == "ada@example.com"
+    assert await page.get_by_label("Password").input_value() == ""
+    forgive(stage, "403")
+    await stage.check_accessible(page)
+    await stage.picture(page, "sign-in-wrong")
+    token = await stage.world.gridhook.service.people.new_link(person, LinkPurpose.PASSWORD, seconds=60)
+    await page.goto(f"{stage.world.base_url}/console/link/{token}")
+    await stage.check_accessible(page)
+    await stage.picture(page, "set-password")
+
+
+async def test_who_was_signed_out_elsewhere_signs_in_again_and_comes_back_to_the_page_they_wanted(stage: Stage) -> None:
+    person = await a_person(stage.world)
+    page = await stage.sign_in()
+    await stage.world.gridhook.service.people.end_sessions(person.id)
+    wanted = f"{stage.world.base_url}/console/accounts?q=north&page=1"
+    await page.goto(wanted)
+    assert await page.get_by_role("heading", name="Sign in").is_visible()
+    await sign_in(page, "ada@example.com", "not the password")
+    forgive(stage, "403")
+    await sign_in(page, "ada@example.com", GOOD)
+    await page.wait_for_url(wanted)
+
+
+async def test_a_person_sees_where_they_are_signed_in_ends_it_and_changes_their_password(stage: Stage) -> None:
+    await a_person(stage.world)
+    page = await stage.sign_in()
+    others = [await stage.sign_in(user_agent=f"Mozilla/5.0 (X11; Linux) Firefox/{n} <script>alert(1)</script>") for n in (140, 141)]
+    me = f"{stage.world.base_url}/console/me"
+    await page.goto(me)
+    assert await page.get_by_text("Firefox on Linux").count() == 2
+    assert await page.get_by_text("This one").count() == 1
+    await stage.check_accessible(page)
+    await stage.picture(page, "me")
+    await page.get_by_role("button", name="End the session of Firefox on Linux").first.click()
+    assert await page.get_by_text("That session has ended").is_visible()
+    assert await page.get_by_text("Firefox on Linux").count() == 1
+    await others[1].goto(me)
+    assert await others[1].get_by_role("heading", name="Sign in").is_visible()
+    assert await page.get_by_role("button", name="Sign out everywhere else").is_visible()
+
+    for old, new, words in ((GOOD + "?", "nine purple elephants", "is not your present password"), (GOOD, "short and old", "")):
+        await page.get_by_label("Present password").fill(old)
+        await page.get_by_label("New password", exact=True).fill(new)
+        await page.get_by_label("The new one once more").fill(new)
+        await page.get_by_role("button", name="Change the password").click()
+        if words:
+            assert await page.get_by_text(words).is_visible()
+            forgive(stage, "422")
+    assert await page.get_by_text("Your password is changed. All your other sessions have ended.").is_visible()
+    await others[0].goto(me)
+    assert await others[0].get_by_role("heading", name="Sign in").is_visible()
+    await page.reload()
+    assert await page.get_by_text("Your password is changed").count() == 0
+
+
+async def test_an_operator_finds_any_account_and_a_member_only_their_own(stage: Stage) -> None:
+    world = stage.world
+    await world.gridhook.service.create_account('<script>alert("x")</script>', account_id="hostile", enterprise=False)
+    operator = await stage.sign_in("op@example.com", role=None, operator=True)
+    assert operator.url.endswith("/console/accounts")
+    assert await operator.get_by_text("3 accounts").is_visible()
+    await stage.check_accessible(operator)
+    await stage.picture(operator, "accounts")
+    await operator.get_by_label("Name or id").fill("CONT")
+    await operator.get_by_role("button", name="Search").click()
+    assert await operator.get_by_text("1 account;").is_visible()
+    await operator.get_by_label("Name or id").fill('"><b>nothing')
+    await operator.get_by_role("button", name="Search").click()
+    assert await operator.get_by_role("heading", name="No such account").is_visible()
+
+    await world.gridhook.service.people.add("ada@example.com", membership=Membership(world.theirs.account_id, Role.VIEWER))
+    member = await stage.sign_in()
+    await member.goto(f"{world.base_url}/console")
+    assert await member.locator("tbody").get_by_role("link").all_inner_texts() == ["Contoso", "Northwind"]
+    assert await member.locator("tbody").get_by_text("viewer").count() == 1
+    await member.goto(f"{world.base_url}/console/a/hostile/webhooks")
+    assert await member.get_by_role("heading", name="Not found").is_visible()
+    forgive(stage, "404")
+
+
+async def test_an_account_without_webhooks_in_its_plan_is_told_kindly(stage: Stage) -> None:
+    page = await stage.sign_in()
+    await stage.world.gridhook.service.set_enterprise(stage.world.ours.account_id, False)
+    await page.goto(f"{stage.base}/webhooks")
+    assert await page.get_by_role("heading", name="Northwind has no webhooks yet").is_visible()
+    forgive(stage, "403")
+    await stage.check_accessible(page)
+    await stage.picture(page, "not-in-plan")
+    await page.locator("summary").click()
+    await page.get_by_role("button", name="Sign out").click()
+    assert await page.get_by_role("heading", name="Sign in").is_visible()
+    stranger = await stage.sign_in("new@example.com", role=None)
+    assert await stranger.get_by_role("heading", name="You belong to no account yet").is_visible()
+
+
+# --- what a browser would not send
+
+
+class Browsing:
+    """Plain HTTP with a jar for cookies."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.jar: dict[str, str] = {}
+
+    async def get(self, path: str) -> Answer:
+        return self._kept(await self.world.raw(self._head("GET", path) + b"\r\n"))
+
+    async def post(self, path: str, fields: dict[str, str], **headers: str) -> Answer:
+        body = urlencode(fields).encode()
+        more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in {"Content_Type": FORM, **headers}.items())
+        return self._kept(await self.world.raw(self._head("POST", path) + f"{more}Content-Length: {len(body)}\r\n\r\n".encode() + body))
+
+    async def sign_in(self, email: str = "ada@example.com", password: str = GOOD, **more: str) -> Answer:
+        form = await self.get("/console/sign-in")
+        return await self.post("/console/sign-in", {"csrf": token_in(form), "email": email, "password": password, **more})
+
+    def _head(self, method: str, path: str) -> bytes:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        return f"{method} {path} HTTP/1.1\r\nHost: gridhook.test\r\nCookie: {cookies}\r\n".encode()
+
+    def _kept(self, answer: Answer) -> Answer:
+        for line in cookies_of(answer):
+            name, _, value = line.partition(";")[0].partition("=")
+            self.jar[name] = value
+        return answer
+
+
+def cookies_of(answer: Answer) -> list[str]:
+    return [value for name, value in answer.all_headers if name == "set-cookie"]
+
+
+def token_in(page: Answer) -> str:
+    return page.body.decode().partition('name="csrf" value="')[2].partition('"')[0]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(tmp_path: Path, quiet_log: Log) -> Any:
+    async with running(tmp_path, quiet_log, public_url="", sign_ins_per_minute=4) as world:
+        yield world
+
+
+async def test_a_wrong_password_an_unknown_address_and_one_without_a_password_are_answered_alike(world: World) -> None:
+    await a_person(world)
+    await a_person(world, "none@example.com", password=None)
+    answers = [
+        await Browsing(world).sign_in(email, password)
+        for email, password in (("ada@example.com", "wrong wrong wrong"), ("none@example.com", GOOD), ("xyz@example.com", GOOD), ("!", ""))
+    ]
+    assert {answer.status for answer in answers} == {403}
+    assert all(NOT_TOGETHER in answer.body.decode() for answer in answers)
+    assert len({answer.body.partition(b'name="email"')[0].partition(b'value="')[0] for answer in answers}) == 1
+    assert all("gridhook=" not in line for answer in answers for line in cookies_of(answer))
+
+
+async def test_guessing_is_slowed_down_and_a_browser_known_to_the_person_gets_in_meanwhile(world: World) -> None:
+    await a_person(world)
+    known = Browsing(world)
+    assert (await known.sign_in()).status == 303
+    attacker = Browsing(world)
+    assert [(await attacker.sign_in(password="wrong wrong wrong")).status for _ in range(4)] == [403, 403, 403, 429]
+    slowed = await attacker.sign_in()
+    assert slowed.status == 429
+    assert 1 <= int(slowed.headers["retry-after"]) <= 60
+    assert b"Too many attempts; try again in" in slowed.body
+    del known.jar["gridhook"]  # its session is over
+    assert (await known.sign_in()).status == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({}, {}),
+        ({"csrf": ""}, {}),
+        ({"csrf": "0" * 64}, {}),
+        ({"csrf": "another's"}, {}),
+        ({"csrf": "own"}, {"Sec_Fetch_Site": "cross-site"}),
+        ({"csrf": "own"}, {"Sec_Fetch_Site": "same-site"}),
+        ({"csrf": "own"}, {"Origin": "https://evil.example"}),
+        ({"csrf": "own"}, {"Origin": "null"}),
+    ],
+    ids=["no token", "empty token", "made up", "of another browser", "another site", "a sister site", "another origin", "a sandbox"],
+)
+async def test_a_form_that_another_site_sends_does_nothing(world: World, fields: dict[str, str], headers: dict[str, str]) -> None:
+    await a_person(world)
+    ada = Browsing(world)
+    await ada.sign_in()
+    other = Browsing(world)
+    await a_person(world, "eve@example.com")
+    await other.sign_in("eve@example.com")
+    for path, more in (
+        ("/console/sign-out", {}),
+        ("/console/me/end", {"session": "others"}),
+        ("/console/me/password", {"old": GOOD, "password": "eleven yellow spoons", "again": "eleven yellow spoons"}),
+    ):
+        known = {"own": token_in(await ada.get("/console/me")), "another's": token_in(await other.get("/console/me"))}
+        sent = {name: known.get(value, value) for name, value in fields.items()}
+        assert (await ada.post(path, {**sent, **more}, **headers)).status == 403, path
+    assert (await ada.get("/console/me")).status == 200
+    # Nor does it sign a visitor in, as somebody else.
+    visitor, elsewhere = Browsing(world), Browsing(world)
+    known = {"own": token_in(await visitor.get("/console/sign-in")), "another's": token_in(await elsewhere.get("/console/sign-in"))}
+    sent = {name: known.get(value, value) for name, value in fields.items()}
+    answer = await visitor.post("/console/sign-in", {**sent, "email": "eve@example.com", "password": GOOD}, **headers)
+    assert answer.status == 403
+    assert "gridhook" not in visitor.jar
+
+
+async def test_signing_in_starts_a_new_session_whatever_the_browser_carried_before(world: World) -> None:
+    await a_person(world)
+    browser = Browsing(world)
+    browser.jar["gridhook"] = planted = "x" * 43
+    await browser.sign_in()
+    first = browser.jar["gridhook"]
+    assert first != planted
+    form = await browser.get("/console/sign-in")
+    assert form.status == 303  # signed in already
+    door = {name: value for name, value in browser.jar.items() if name != "gridhook"}
+    again = Browsing(world)
+    again.jar = dict(door)
+    page = await again.get("/console/sign-in")
+    again.jar["gridhook"] = first
+    await again.post("/console/sign-in", {"csrf": token_in(page), "email": "ada@example.com", "password": GOOD})
+    assert again.jar["gridhook"] not in (first, planted)
+    for old in (first, planted):
+        browser.jar["gridhook"] = old
+        assert (await browser.get("/console/me")).status == 303
+    assert (await again.get("/console/me")).status == 200
+
+
+async def test_a_viewer_changes_nothing_and_whoever_is_taken_out_sees_nothing_at_their_next_request(world: World) -> None:
+    people = world.gridhook.service.people
+    person = await a_person(world, role=Role.VIEWER)
+    browser = Browsing(world)
+    await browser.sign_in()
+    webhooks = f"/console/a/{world.ours.account_id}/webhooks"
+    assert (await browser.get(webhooks)).status == 200
+    assert (await browser.get(f"/console/a/{world.theirs.account_id}/webhooks")).status == 404
+    await people.remove(person.email, world.ours.account_id)
+    assert (await browser.get(webhooks)).status == 404
+    assert (await browser.get("/console/me")).status == 200
+    await people.remove(person.email)
+    assert (await browser.get("/console/me")).headers["location"] == "/console/sign-in?next=/console/me"
+
+
+@pytest.mark.parametrize(
+    ("public_url", "prefix", "secure"), [("https://hooks.example.com", "__Host-", True), ("http://hooks.example.com", "", False)]
+)
+async def test_cookies_are_for_this_host_alone_and_out_of_scripts_reach(
+    tmp_path: Path, quiet_log: Log, public_url: str, prefix: str, secure: bool
+) -> None:
+    async with running(tmp_path, quiet_log, public_url=public_url) as world:
+        await a_person(world)
+        browser = Browsing(world)
+        lines = [*cookies_of(await browser.get("/console/sign-in")), *cookies_of(await browser.sign_in())]
+        assert {line.partition("=")[0] for line in lines} == {f"{prefix}gridhook{end}" for end in ("", "-door", "-browser")}
+        for line in lines:
+            parts = line.split("; ")
+            assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(parts)
+            assert ("Secure" in parts) is secure
+            assert not any(part.startswith("Domain") for part in parts)
+        session = next(line for line in lines if line.startswith(f"{prefix}gridhook="))
+        assert f"Max-Age={12 * 3600}" in session
+        me = await browser.get("/console/me")
+        assert me.status == 200
+        form = token_in(me)
+        out = cookies_of(await browser.post("/console/sign-out", {"csrf": form}))
+        assert out[0].startswith(f"{prefix}gridhook=; Path=/; Max-Age=0")
+        assert (await browser.post("/console/sign-out", {"csrf": form})).status == 303
+
+
+@pytest.mark.parametrize("wanted", ["/console", "/console/me", "/console/a/acc_1/webhooks?page=2&q=a%20b", "/console?x=1"])
+def test_after_signing_in_one_comes_to_the_page_of_ours_that_was_wanted(wanted: str):
+    assert ours(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        None,
+        "",
+        "https://evil.example/console",
+        "//evil.example/console",
+        "/\\evil.example",
+        "/console\\..\\..//evil.example",
+        "/console//evil.example",
+        "/console/%2f%2fevil.example",
+        "/console/%5cevil.example",
+        "/console/../../evil",
+        "/console/%2e%2e/evil",
+        "/console.evil.example",
+        "/console@evil.example",
+        "/console/a\r\nSet-Cookie: x=y",
+        "/console/a b",
+        "/console/\N{FULLWIDTH SOLIDUS}evil",
+        "javascript:alert(1)",
+        "/v1/console/webhooks",
+        "/console/link/xyz",
+        "/console/sign-out",
+        "/console/oidc",
+    ],
+)
+def test_and_nowhere_else(wanted: str | None):
+    assert ours(wanted) == "/console"
