@@ -94,6 +94,19 @@ async def test_a_wrong_answer_is_diagnosed_and_the_verification_resent_once_it_i
     assert len(receiver.handshakes) == 2
 
 
+async def test_who_resends_too_often_is_told_when_to_come_back(stage: Stage, receiver: Receiver) -> None:
+    receiver.handshake = None
+    created = await stage.world.create(receiver.url)
+    page = await stage.sign_in()
+    await page.goto(f"{stage.base}/webhooks/{created['id']}/created")
+    form: Form = {"csrf": await page.locator("[name=csrf]").first.input_value(), "at": "created"}
+    for _ in range(stage.world.settings.verify_per_minute):
+        await page.request.post(f"{stage.base}/webhooks/{created['id']}/verification", form=form)
+    await page.get_by_role("button", name="Resend verification").click()
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile(r"At most \d+ handshakes a minute; try again in \d+ s"))
+    await expect(page.locator("#verification")).to_contain_text("the body is no complete JSON object")
+
+
 async def test_a_private_address_is_explained_as_one_leaves_the_field(stage: Stage) -> None:
     page = await stage.sign_in()
     await fill(page, stage, PRIVATE)
