@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -512,6 +513,19 @@ class Window(Value, frozen=True):
     retries: int = 0  # of both, those that were not the first attempt
     latency_ms: int = 0  # sum over `succeeded` and `failed`
     latencies: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_MS) + 1)
+
+
+def add_up(windows: Sequence[Window]) -> Window:
+    """Of stretches that do not overlap, or of several webhooks."""
+    if not windows:
+        return Window()
+    return Window(
+        sum(one.succeeded for one in windows),
+        sum(one.failed for one in windows),
+        sum(one.retries for one in windows),
+        sum(one.latency_ms for one in windows),
+        tuple(map(sum, zip(*(one.latencies for one in windows), strict=True))),
+    )
 
 
 class Health(Value, frozen=True):

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from gridhook.model import Window
-from gridhook.web.pages.plots import HEIGHT, WIDTH, Bucket, add_up, buckets, columns, line, round_up
+from gridhook.model import Window, add_up
+from gridhook.web.pages.plots import HEIGHT, WIDTH, Bucket, buckets, columns, line, round_up
 from gridhook.web.pages.templates import HOUR, MINUTE
 from tests.store.world import NOON
 

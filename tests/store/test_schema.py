@@ -59,7 +59,14 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
     "health": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhook_health_pkey"),
     "windows": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),
     "minutes_of_webhook": ({"account_id": "acc", "webhook_id": "w1", "since": NOON}, "webhook_minutes_pkey"),
-    "minutes_of_account": ({"account_id": "acc", "since": NOON}, "webhook_minutes_pkey"),
+    "minutes_of_account": ({"account_id": "acc", "since": NOON}, "account_minutes_pkey"),
+    "failing": ({"account_id": "acc", "limit": 10}, "webhook_health_failing"),
+    "waiting_webhooks": ({"account_id": "acc"}, "deliveries_held"),
+    "count_some_held": ({"account_id": "acc", "webhook_id": "w1", "most": 10}, "deliveries_held"),
+    "last_undelivered": ({"account_id": "acc", "limit": 5}, "deliveries_failed"),
+    "queued_of_account": ({"account_id": "acc", "most": 10}, "deliveries_queue"),
+    "held_of_account": ({"account_id": "acc", "most": 10}, "deliveries_held"),
+    "accounts_queued": ({"limit": 10}, "deliveries_queue"),
 }
 
 
@@ -97,6 +104,9 @@ ROWS = {
     ),
     "webhook_minutes (account_id, webhook_id, minute_at, succeeded, failed, retries, latency_ms, "
     "l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)": f"'acc', {LANE}, {NOON} + n * 60000, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+    "account_minutes (account_id, minute_at, shard, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)": (
+        f"'acc' || (n % 50), {NOON} + n / 50 * 60000, n % 3, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0"
+    ),
 }
 
 

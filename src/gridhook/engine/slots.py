@@ -234,6 +234,11 @@ class Slots:
         with self._lock:
             return sum(self._still_ramping(webhook_id, self._lanes[webhook_id]) for webhook_id in list(self._ramping))
 
+    def by_account(self) -> dict[str, int]:
+        """How many are taken, of accounts that have any."""
+        with self._lock:
+            return {id: count for id, count in self._accounts.items() if count}
+
     def _new_lane(self, webhook_id: str) -> Lane:
         if len(self._lanes) >= REMEMBERED_LANES:
             self._forget()

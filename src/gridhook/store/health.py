@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import add
 
 from msgspec.structs import replace
 
 from gridhook.model import LATENCY_BOUNDS_MS, Answered, Attempt, Health, Instant, Reason, Window
 from gridhook.rules.retry import RECEIVED
 from gridhook.store.database import Connection, Row
+from gridhook.store.leases import shard
 from gridhook.store.rows import result_of
 
 MINUTE_MS = 60_000
@@ -58,7 +60,7 @@ def ended_at(attempt: Attempt) -> Instant:
 
 
 def count(connection: Connection, attempts: Sequence[Attempt]) -> None:
-    """Add attempts of deliveries to the counters: one row for each webhook, and one for each of its minutes."""
+    """Add attempts of deliveries to the counters: one row for each webhook, for each of its minutes, and for each of its account's."""
     tallies: dict[tuple[str, str], _Tally] = {}
     minutes: dict[tuple[str, str, Instant], list[int]] = {}
     for attempt in sorted(attempts, key=ended_at):
@@ -100,6 +102,16 @@ def count(connection: Connection, attempts: Sequence[Attempt]) -> None:
     if tallies:
         connection.many("count_attempts", [(*lane, *tally.row()) for lane, tally in tallies.items()])
         connection.many("count_minutes", [(*minute, *counters) for minute, counters in minutes.items()])
+        connection.many("count_account_minutes", _of_accounts(minutes))
+
+
+def _of_accounts(minutes: Mapping[tuple[str, str, Instant], Sequence[int]]) -> list[Row]:
+    ours = shard()
+    found: dict[tuple[str, Instant], Sequence[int]] = {}
+    for (account_id, _, at), counters in minutes.items():
+        before = found.get((account_id, at))
+        found[account_id, at] = counters if before is None else tuple(map(add, before, counters))
+    return [(account_id, at, ours, *counters) for (account_id, at), counters in found.items()]
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,11 @@ def _be_another_process() -> None:
     _process = os.urandom(8)
 
 
+def shard() -> int:
+    """A number of this process's, for counters that it shares with no other: see `account_minutes`."""
+    return int.from_bytes(_process[:4], "big")
+
+
 os.register_at_fork(after_in_child=_be_another_process)  # a child that counted on as its parent would repeat its tokens
 
 

@@ -223,6 +223,94 @@ class Pruned:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A webhook whose attempts fail in an unbroken row."""
+
+    webhook_id: str
+    name: str
+    failing_since: Instant
+    consecutive_failures: int
+    last_failure_at: Instant | None
+    last_result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A webhook that is sent nothing now, because it is paused or pending. `held_until`: when the first held delivery expires."""
+
+    webhook_id: str
+    name: str
+    created_at: Instant
+    paused_at: Instant | None
+    verified_at: Instant | None
+    held_until: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """A webhook whose certificate ends soon, or has."""
+
+    webhook_id: str
+    name: str
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class LastUndelivered:
+    """A webhook's newest delivery that failed. The event is None when retention took it."""
+
+    webhook_id: str
+    name: str
+    delivery_id: int
+    created_at: Instant
+    failure_reason: FailureReason
+    last_result: str | None
+    redelivered: bool
+    event_id: str | None
+    event_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A webhook that wants a type of event."""
+
+    webhook_id: str
+    name: str
+    verified_at: Instant | None
+    paused_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an account's webhooks stand: what needs looking at. `failing`, `expiring` and `undelivered`: the first few."""
+
+    webhooks: int
+    failing: list[Failing]
+    failing_total: int
+    waiting: list[Waiting]  # newest first
+    oldest_held: Waiting | None
+    held: int  # for that one, at most `MOST_COUNTED` + 1
+    expiring: list[Expiring]
+    undelivered: list[LastUndelivered]
+
+
+MOST_COUNTED = 10_000  # rows: beyond that a page says "more than"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What waits in an account; counts go up to `MOST_COUNTED` + 1, and the instants are of what was counted."""
+
+    webhooks: int
+    failing: int
+    queued: int
+    due_at: Instant | None  # of the first queued one
+    held: int
+    held_until: Instant | None
+    hour: Window
+
+
 class WebhookEdit(Value, frozen=True):
     """What is to change; UNSET stays as it is."""
 
@@ -481,6 +569,27 @@ class Store(Protocol):
     async def hours(self, account_id: str, webhook_ids: Sequence[str], *, since: Instant) -> dict[str, list[tuple[Instant, int, int]]]:
         """The same counters of several webhooks, added up hour by hour from `since` (the start of a minute) on: (start, succeeded,
         failed), oldest first, empty hours left out, and webhooks that have none."""
+        ...
+
+    async def standing(self, account_id: str, *, expiring_before: Instant, limit: int) -> Standing:
+        """What needs looking at in an account. Cost: some probes for each webhook, none for each delivery or attempt."""
+        ...
+
+    async def subscribers(self, account_id: str, event_type: str, *, limit: int) -> list[Subscriber]:
+        """Newest first."""
+        ...
+
+    async def troubled(self) -> tuple[dict[str, int], set[str]]:
+        """(failing webhooks by account, accounts that anything is queued for), of those that have any."""
+        ...
+
+    async def load(self, account_id: str, *, since: Instant) -> Load:
+        """What waits in an account, and what its webhooks' attempts brought since then."""
+        ...
+
+    async def recent(self, *, since: Instant, most: int) -> list[tuple[str, str, str, str, Window]]:
+        """(account_id, webhook_id, name, url, counters since then) of all accounts' webhooks that were sent to; of at most so many of
+        the newest minutes' rows."""
         ...
 
     # --- the log ------------------------------------------------------------------------------------------------

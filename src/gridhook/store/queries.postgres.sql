@@ -144,6 +144,21 @@ ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
   l6 = webhook_minutes.l6 + excluded.l6, l7 = webhook_minutes.l7 + excluded.l7, l8 = webhook_minutes.l8 + excluded.l8,
   l9 = webhook_minutes.l9 + excluded.l9, l10 = webhook_minutes.l10 + excluded.l10
 
+-- name: count_account_minutes
+-- Likewise; no other process has these rows.
+INSERT INTO account_minutes (account_id, minute_at, shard, succeeded, failed, retries, latency_ms,
+  l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)
+SELECT * FROM unnest(:account_id::text[], :minute_at::bigint[], :shard::bigint[], :succeeded::bigint[], :failed::bigint[],
+  :retries::bigint[], :latency_ms::bigint[], :l0::bigint[], :l1::bigint[], :l2::bigint[], :l3::bigint[], :l4::bigint[], :l5::bigint[],
+  :l6::bigint[], :l7::bigint[], :l8::bigint[], :l9::bigint[], :l10::bigint[])
+ON CONFLICT (account_id, minute_at, shard) DO UPDATE SET
+  succeeded = account_minutes.succeeded + excluded.succeeded, failed = account_minutes.failed + excluded.failed,
+  retries = account_minutes.retries + excluded.retries, latency_ms = account_minutes.latency_ms + excluded.latency_ms,
+  l0 = account_minutes.l0 + excluded.l0, l1 = account_minutes.l1 + excluded.l1, l2 = account_minutes.l2 + excluded.l2,
+  l3 = account_minutes.l3 + excluded.l3, l4 = account_minutes.l4 + excluded.l4, l5 = account_minutes.l5 + excluded.l5,
+  l6 = account_minutes.l6 + excluded.l6, l7 = account_minutes.l7 + excluded.l7, l8 = account_minutes.l8 + excluded.l8,
+  l9 = account_minutes.l9 + excluded.l9, l10 = account_minutes.l10 + excluded.l10
+
 -- name: health
 -- JSON by another function.
 SELECT h.webhook_id, h.failing_since, h.consecutive_failures, h.last_success_at, h.last_failure_at, h.last_result, h.succeeded, h.failed
@@ -169,13 +184,6 @@ SELECT w.id, m.* FROM (SELECT :since::bigint AS since) AS p, json_array_elements
   SELECT (minute_at - p.since) / 3600000, CAST(sum(succeeded) AS BIGINT), CAST(sum(failed) AS BIGINT)
   FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = w.id AND minute_at >= p.since GROUP BY 1) AS m
 ORDER BY 1, 2
-
--- name: minutes_of_account
--- OFFSET 0 keeps the planner from reading every account's minutes of that time.
-SELECT minute_at, {sums}
-FROM webhooks w, LATERAL (
-  SELECT * FROM webhook_minutes WHERE account_id = w.account_id AND webhook_id = w.id AND minute_at >= :since OFFSET 0) AS m
-WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
 
 -- name: database_now
 -- The only clock that all processes share; not now(), which stands still during a transaction.

@@ -498,6 +498,20 @@ ON CONFLICT (account_id, webhook_id, minute_at) DO UPDATE SET
   l6 = webhook_minutes.l6 + excluded.l6, l7 = webhook_minutes.l7 + excluded.l7, l8 = webhook_minutes.l8 + excluded.l8,
   l9 = webhook_minutes.l9 + excluded.l9, l10 = webhook_minutes.l10 + excluded.l10
 
+-- name: count_account_minutes
+-- The same of all an account's webhooks together, in rows of this process's own.
+INSERT INTO account_minutes (account_id, minute_at, shard, succeeded, failed, retries, latency_ms,
+  l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10)
+VALUES (:account_id, :minute_at, :shard, :succeeded, :failed, :retries, :latency_ms,
+  :l0, :l1, :l2, :l3, :l4, :l5, :l6, :l7, :l8, :l9, :l10)
+ON CONFLICT (account_id, minute_at, shard) DO UPDATE SET
+  succeeded = account_minutes.succeeded + excluded.succeeded, failed = account_minutes.failed + excluded.failed,
+  retries = account_minutes.retries + excluded.retries, latency_ms = account_minutes.latency_ms + excluded.latency_ms,
+  l0 = account_minutes.l0 + excluded.l0, l1 = account_minutes.l1 + excluded.l1, l2 = account_minutes.l2 + excluded.l2,
+  l3 = account_minutes.l3 + excluded.l3, l4 = account_minutes.l4 + excluded.l4, l5 = account_minutes.l5 + excluded.l5,
+  l6 = account_minutes.l6 + excluded.l6, l7 = account_minutes.l7 + excluded.l7, l8 = account_minutes.l8 + excluded.l8,
+  l9 = account_minutes.l9 + excluded.l9, l10 = account_minutes.l10 + excluded.l10
+
 -- name: health
 -- Of several webhooks, named in a JSON array.
 SELECT webhook_id, failing_since, consecutive_failures, last_success_at, last_failure_at, last_result, succeeded, failed
@@ -528,10 +542,91 @@ SELECT minute_at, succeeded, failed, retries, latency_ms, l0, l1, l2, l3, l4, l5
 FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = :webhook_id AND minute_at >= :since ORDER BY minute_at
 
 -- name: minutes_of_account
--- Those of all its webhooks together: one probe for each webhook, deleted ones included.
+-- Those of all its webhooks together, deleted ones included: a row for each minute and process.
 SELECT minute_at, {sums}
-FROM webhooks w JOIN webhook_minutes m ON m.account_id = w.account_id AND m.webhook_id = w.id AND m.minute_at >= :since
-WHERE w.account_id = :account_id GROUP BY minute_at ORDER BY minute_at
+FROM account_minutes WHERE account_id = :account_id AND minute_at >= :since GROUP BY minute_at ORDER BY minute_at
+
+-- ============ how things stand ============
+
+-- name: failing
+-- Those that fail, for the longest time first.
+SELECT w.id, w.name, h.failing_since, h.consecutive_failures, h.last_failure_at, h.last_result
+FROM webhook_health h JOIN webhooks w ON w.account_id = h.account_id AND w.id = h.webhook_id AND w.deleted_at IS NULL
+WHERE h.account_id = :account_id AND h.failing_since IS NOT NULL ORDER BY h.failing_since, h.webhook_id LIMIT :limit
+
+-- name: count_failing
+-- How many.
+SELECT count(*) FROM webhook_health h JOIN webhooks w ON w.account_id = h.account_id AND w.id = h.webhook_id AND w.deleted_at IS NULL
+WHERE h.account_id = :account_id AND h.failing_since IS NOT NULL
+
+-- name: waiting_webhooks
+-- Those that are sent nothing now, and when the first of what is held for them expires: one probe each.
+SELECT w.id, w.name, w.created_at, w.paused_at, w.verified_at, (
+  SELECT min(d.expires_at) FROM deliveries d WHERE d.account_id = w.account_id AND d.webhook_id = w.id AND d.state = 'held')
+FROM webhooks w WHERE w.account_id = :account_id AND w.deleted_at IS NULL AND (w.verified_at IS NULL OR w.paused_at IS NOT NULL)
+ORDER BY w.created_at DESC, w.id DESC
+
+-- name: count_some_held
+-- Not further than needed.
+SELECT count(*) FROM (SELECT 1 FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held' LIMIT :most) AS first
+
+-- name: expiring_of_account
+-- Presented certificates that end soon, or have.
+SELECT w.id, w.name, c.expires_at
+FROM webhooks w JOIN webhook_certificates c ON c.account_id = w.account_id AND c.webhook_id = w.id
+WHERE w.account_id = :account_id AND w.deleted_at IS NULL AND w.auth_method = 'mtls' AND c.replaced_at IS NULL AND c.expires_at < :before
+ORDER BY c.expires_at, w.id LIMIT :limit
+
+-- name: last_undelivered
+-- The newest failed delivery of each webhook, and of those the newest: one probe for each webhook.
+SELECT first.webhook_id, first.name, first.id, first.created_at, first.failure_reason, first.last_result, first.redelivered, e.id, e.type FROM (
+  SELECT d.webhook_id, w.name, d.id, d.created_at, d.failure_reason, d.last_result, d.redelivered, d.event_seq FROM (
+    SELECT name, (SELECT f.id FROM deliveries f WHERE f.account_id = webhooks.account_id AND f.webhook_id = webhooks.id
+      AND f.state = 'failed' ORDER BY f.created_at DESC, f.id DESC LIMIT 1) AS delivery_id
+    FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL) AS w
+  JOIN deliveries d ON d.id = w.delivery_id ORDER BY d.created_at DESC, d.id DESC LIMIT :limit) AS first
+LEFT JOIN events e ON e.seq = first.event_seq ORDER BY first.created_at DESC, first.id DESC
+
+-- name: subscribers
+-- Who wants a type, as it is shown.
+SELECT w.id, w.name, w.verified_at, w.paused_at FROM subscriptions s
+JOIN webhooks w ON w.account_id = s.account_id AND w.id = s.webhook_id AND w.deleted_at IS NULL
+WHERE s.account_id = :account_id AND s.event_type = :event_type ORDER BY w.id DESC LIMIT :limit
+
+-- name: failing_by_account
+-- How many webhooks fail, in each account that has any.
+SELECT h.account_id, count(*) FROM webhook_health h
+JOIN webhooks w ON w.account_id = h.account_id AND w.id = h.webhook_id AND w.deleted_at IS NULL
+WHERE h.failing_since IS NOT NULL GROUP BY h.account_id
+
+-- name: queued_of_account
+-- How many wait to be sent or are being sent, and when the first is due; no further than so many, lane by lane.
+SELECT count(*), min(due_at) FROM (SELECT due_at FROM deliveries
+  WHERE account_id = :account_id AND due_at IS NOT NULL ORDER BY webhook_id, due_at LIMIT :most) AS first
+
+-- name: held_of_account
+-- Likewise, and when the first expires.
+SELECT count(*), min(expires_at) FROM (SELECT expires_at FROM deliveries
+  WHERE account_id = :account_id AND state = 'held' ORDER BY webhook_id, expires_at LIMIT :most) AS first
+
+-- name: accounts_queued
+-- Accounts that anything is queued for: the loose scan of `lanes`, from account to account.
+WITH RECURSIVE queue (account_id) AS (
+  SELECT account_id FROM (SELECT account_id FROM deliveries WHERE due_at IS NOT NULL AND account_id > ''
+    ORDER BY account_id, webhook_id, due_at LIMIT 1) AS first
+  UNION ALL
+  SELECT (SELECT d.account_id FROM deliveries d WHERE d.due_at IS NOT NULL AND d.account_id > queue.account_id
+    ORDER BY d.account_id, d.webhook_id, d.due_at LIMIT 1) FROM queue WHERE queue.account_id IS NOT NULL)
+SELECT account_id FROM queue WHERE account_id IS NOT NULL LIMIT :limit
+
+-- name: minutes_by_webhook
+-- The last minutes of all accounts' webhooks, each added up; at most so many rows are looked at, the newest.
+SELECT w.account_id, w.id, w.name, w.url, s.* FROM (
+  SELECT account_id, webhook_id, {sums}
+  FROM (SELECT * FROM webhook_minutes WHERE minute_at >= :since ORDER BY minute_at DESC LIMIT :most) AS first
+  GROUP BY account_id, webhook_id) AS s
+JOIN webhooks w ON w.account_id = s.account_id AND w.id = s.webhook_id AND w.deleted_at IS NULL
 
 -- ============ the log ============
 -- A page is found in two steps: its keys, read from narrow columns along an index, then the rows themselves. Where the index does not
@@ -905,6 +1000,10 @@ UPDATE attempts SET headers = :nothing, body = :nothing, bodies_dropped = 1 WHER
 -- name: prune_minutes
 -- Counters that nobody shows any more, one minute at a time: a row for each webhook that was sent to in it.
 DELETE FROM webhook_minutes WHERE minute_at < :before AND minute_at = (SELECT min(minute_at) FROM webhook_minutes)
+
+-- name: prune_account_minutes
+-- Likewise.
+DELETE FROM account_minutes WHERE minute_at < :before AND minute_at = (SELECT min(minute_at) FROM account_minutes)
 
 -- name: prune_recoveries
 -- Reports of recoveries that ended long ago.

@@ -173,7 +173,7 @@ def forget(connection: Connection, old: Old, retention: Retention, minutes_befor
     events = connection.change("prune_events", ids=json.dumps(seqs)) if seqs else 0
     bodies = connection.change("drop_payloads", ids=_ids(old.payloads), nothing=b"") if old.payloads else 0
     bodies += connection.change("drop_answers", ids=_ids(old.answers), nothing=b"") if old.answers else 0
-    minutes = connection.change("prune_minutes", before=minutes_before)
+    minutes = connection.change("prune_minutes", before=minutes_before) + connection.change("prune_account_minutes", before=minutes_before)
     recoveries = connection.change("prune_recoveries", before=retention.events_before, limit=limit)
     return Pruned(events, deliveries, attempts, bodies, old.more or minutes > 0 or recoveries == limit)
 

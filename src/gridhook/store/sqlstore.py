@@ -38,7 +38,20 @@ from gridhook.model import (
     WebhookFilter,
     Window,
 )
-from gridhook.store import accounts, certificates, credentials, edits, health, history, people, publishing, reads, redelivery, road
+from gridhook.store import (
+    accounts,
+    certificates,
+    credentials,
+    edits,
+    health,
+    history,
+    people,
+    publishing,
+    reads,
+    redelivery,
+    road,
+    standing,
+)
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
     ANY_ATTEMPT,
@@ -54,11 +67,14 @@ from gridhook.store.promises import (
     EventDetail,
     GiveBack,
     Lane,
+    Load,
     Pruned,
     Published,
     Redelivered,
     Reserve,
     Retention,
+    Standing,
+    Subscriber,
     Undelivered,
     Want,
     WebhookCounts,
@@ -342,6 +358,21 @@ class SqlStore:
 
     async def hours(self, account_id: str, webhook_ids: Sequence[str], *, since: Instant) -> dict[str, list[tuple[Instant, int, int]]]:
         return await self._readers.run(health.hours, account_id, webhook_ids, since)
+
+    async def standing(self, account_id: str, *, expiring_before: Instant, limit: int) -> Standing:
+        return await self._readers.run(standing.standing, account_id, expiring_before, limit)
+
+    async def subscribers(self, account_id: str, event_type: str, *, limit: int) -> list[Subscriber]:
+        return await self._readers.run(standing.subscribers, account_id, event_type, limit)
+
+    async def troubled(self) -> tuple[dict[str, int], set[str]]:
+        return await self._readers.run(standing.troubled)
+
+    async def load(self, account_id: str, *, since: Instant) -> Load:
+        return await self._readers.run(standing.load, account_id, since)
+
+    async def recent(self, *, since: Instant, most: int) -> list[tuple[str, str, str, str, Window]]:
+        return await self._readers.run(standing.recent, since, most)
 
     # --- the log ------------------------------------------------------------------------------------------------
 

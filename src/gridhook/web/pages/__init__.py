@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from gridhook.config import Settings
 from gridhook.service import Service
-from gridhook.web.pages import accounts, assets, creating, me, signing_in, single_sign_on, verifying, webhook_list
+from gridhook.web.pages import (
+    accounts,
+    assets,
+    catalogue,
+    certificates,
+    creating,
+    deleting,
+    editing,
+    keys,
+    me,
+    operating,
+    overview,
+    signing_in,
+    single_sign_on,
+    verifying,
+    webhook_list,
+)
+from gridhook.web.pages import settings as settings_page
 from gridhook.web.pages.front import Front
 from gridhook.web.routes import Route
 
@@ -17,8 +34,16 @@ def routes(service: Service, settings: Settings) -> list[Route]:
         *single_sign_on.routes(front, provider),
         *me.routes(front),
         *accounts.routes(front),
+        *overview.routes(front),
+        *operating.routes(front),
+        *catalogue.routes(front),
         *webhook_list.routes(front),
         *creating.routes(front),
         *verifying.routes(front),
+        *settings_page.routes(front),
+        *editing.routes(front),
+        *keys.routes(front),
+        *certificates.routes(front),
+        *deleting.routes(front),
     ]
     return [*assets.routes(), *(front.dressed(route) for route in found)]

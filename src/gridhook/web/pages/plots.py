@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gridhook.model import Instant, Window
+from gridhook.model import Instant, Window, add_up
 from gridhook.web.shapes.health import percentile_ms
 
 WIDTH, HEIGHT = 720, 120
@@ -80,18 +80,6 @@ def buckets(minutes: Sequence[tuple[Instant, Window]], *, since: Instant, until:
         if since <= at < until:
             found.setdefault((at - since) // step, []).append(window)
     return [Bucket(since + number * step, add_up(found.get(number, ()))) for number in range(-(-(until - since) // step))]
-
-
-def add_up(windows: Sequence[Window]) -> Window:
-    if not windows:
-        return Window()
-    return Window(
-        sum(one.succeeded for one in windows),
-        sum(one.failed for one in windows),
-        sum(one.retries for one in windows),
-        sum(one.latency_ms for one in windows),
-        tuple(map(sum, zip(*(one.latencies for one in windows), strict=True))),
-    )
 
 
 def columns(found: Sequence[Bucket], step: int) -> Columns:

@@ -30,11 +30,11 @@ class SigningIn:
         self._front = front
         self._provider = provider
 
-    @page("openConsole", "The console's door: to the account's webhooks, or to a choice")
+    @page("openConsole", "The console's door: to the account's overview, or to a choice")
     async def door(self, call: Call) -> Reply:
         visitor = await self._front.visitor(call)
         if len(visitor.memberships) == 1 and not visitor.is_operator:
-            return self._front.go(f"{ROOT}/a/{visitor.memberships[0].account_id}/webhooks")
+            return self._front.go(f"{ROOT}/a/{visitor.memberships[0].account_id}")
         return self._front.go(f"{ROOT}/accounts")
 
     # --- with a password ---
