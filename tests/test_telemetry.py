@@ -182,6 +182,7 @@ LEAKS = [
     f"postgresql://gridhook:{CANARY}@db.example/gridhook",
     f"password='{CANARY}' host=db",
     f"private_key: {CANARY}",
+    f"GET /console/link/{CANARY} HTTP/1.1",
     f"the key {KEY} is wrong",
     f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----",
     f"-----BEGIN PRIVATE KEY-----\n{CANARY}",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gridhook.rules.catalogue import EVENT_TYPES
-from tests.cli.world import Shell, free_port, next_line
+from tests.cli.test_users import Browser
+from tests.cli.world import HANG_GUARD_SECONDS, Shell, free_port, next_line
 
 
 @pytest.fixture
@@ -58,6 +59,20 @@ def test_a_server_that_dies_is_reported_with_the_end_of_its_log(shell: Shell):
     assert process.returncode == 1
     assert '"msg":"listening"' in out
     assert "error: the server ended by itself" in out
+    assert remains(shell) == []
+
+
+def test_the_demo_prints_a_link_that_signs_in_to_the_console(shell: Shell):
+    with shell.started("demo") as process:
+        link = next_line(process, "/console/link/").strip()
+        browser = Browser()
+        where, _ = browser.open(link)
+        _, page = browser.open(f"{where}/webhooks")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=HANG_GUARD_SECONDS)
+    assert "/console/a/acc_" in where
+    assert "Demo receiver" in page
+    assert process.returncode == 0
     assert remains(shell) == []
 
 

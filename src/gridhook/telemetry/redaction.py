@@ -29,6 +29,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://)[^/\s\"'@]+@"), rf"\1{HIDDEN}@"),
     # Query strings, of URLs and of request lines ("GET /v1/...?sig_payload=... HTTP/1.1"). In prose a space follows the "?".
     (re.compile(r"(?<=[^\s?])\?[^\s\"'<>]+"), f"?{HIDDEN}"),
+    (re.compile(r"(?<=/console/link/)[A-Za-z0-9_-]+"), HIDDEN),  # a one-time link opens the door to whoever reads it
     (re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])"), HIDDEN),  # our keys, secrets, tokens and signatures
 )
 
