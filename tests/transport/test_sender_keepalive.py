@@ -136,3 +136,34 @@ async def test_what_was_kept_for_a_receiver_is_let_go_when_it_rested_as_long_as_
             assert isinstance(await transport.send(Outgoing(transport.parse(server.url()), (), b"{}", SHORT)), Answered)
     finally:
         await transport.close()
+
+
+async def test_connections_that_rested_too_long_are_closed_in_a_server_that_sends_nothing_more(settings: Settings) -> None:
+    transport = open_transport(settings.replace(idle_connection_seconds=1))
+    await transport.start()
+    try:
+        with hostile(keeps_alive()) as server:
+            urls = [f"{server.url()}/{n}" for n in range(5)]
+            await asyncio.gather(*(transport.send(Outgoing(transport.parse(url), (), b"{}", SHORT)) for url in urls))
+            for _ in range(server.connections):
+                assert await asyncio.to_thread(server.hung_up.acquire, timeout=GENEROUS)
+            opened = server.connections
+            assert isinstance(await transport.send(Outgoing(transport.parse(server.url()), (), b"{}", SHORT)), Answered)
+            assert server.connections == opened + 1
+    finally:
+        await transport.close()
+
+
+async def test_silent_receivers_are_let_go_while_a_busy_one_keeps_its_connection(settings: Settings) -> None:
+    transport = open_transport(settings.replace(idle_connection_seconds=1))
+    await transport.start()
+    try:
+        with hostile(keeps_alive()) as silent, hostile(keeps_alive()) as busy:
+            await transport.send(Outgoing(transport.parse(silent.url()), (), b"{}", SHORT))
+            async with asyncio.timeout(GENEROUS):
+                while not silent.hung_up.acquire(blocking=False):
+                    assert isinstance(await transport.send(Outgoing(transport.parse(busy.url()), (), b"{}", SHORT)), Answered)
+                    await asyncio.sleep(0.05)
+            assert busy.connections == 1
+    finally:
+        await transport.close()

@@ -19,6 +19,7 @@ import pycurl
 
 from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.transport import faults
+from gridhook.transport.broom import new_broom
 from gridhook.transport.floods import LONG_TURN, LOOK_SECONDS, is_flood
 from gridhook.transport.kernel import peer_spoke_last, unread_bytes
 from gridhook.transport.sessions import Sessions
@@ -27,6 +28,7 @@ from gridhook.transport.transfer import Job, Permits, Serving, Transfer
 Ended = tuple[Job, Outcome]
 
 EVENTS_PER_TURN = 256  # then the event loop gets its turn
+IDLE_SLACK = 1.5  # seconds from the idle limit to the closing: libcurl counts whole ones, and looks but once in each
 SHORTEST_SWEEP = 0.02  # seconds between two looks at the deadlines
 CLOSED_BY_PEER = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 REMEMBERED = 4096  # last good addresses, and TLS versions of connections
@@ -65,7 +67,9 @@ class SendLoop:
         self._timer_at: float | None = None  # when libcurl wants to be called
         self._sweep_at = float("inf")  # when the next deadline is to be looked at
         self._look_at = 0.0  # when floods are to be looked for
-        self._tidy_at = 0.0  # when idle handles are to be looked at
+        self._tidy_at = 0.0  # when idle handles and connections are to be looked at
+        self._broom = new_broom(idle_seconds)
+        self._sweeping = False  # the broom is with libcurl
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._epoll = select.epoll()
@@ -293,7 +297,11 @@ class SendLoop:
             for curl in good:
                 self._finish(curl.transfer, 0, "")
             for curl, code, text in bad:
-                self._finish(curl.transfer, code, text)
+                if curl is self._broom:
+                    self._multi.remove_handle(curl)
+                    self._sweeping = False
+                else:
+                    self._finish(curl.transfer, code, text)
             if not waiting:
                 return
 
@@ -353,17 +361,25 @@ class SendLoop:
         self._sweep_at = max(earliest, now + SHORTEST_SWEEP)
 
     def _tidy(self, now: float) -> None:
-        """Close handles that rested as long as a connection may: there is none that they could go on with, and each keeps 27 KB."""
-        self._tidy_at = now + self._idle_seconds
+        """Close what rested as long as a connection may: handles (27 KB each; none has a connection that it could go on with) and
+        connections (up to 200 KB over TLS), which libcurl looks at only when a request begins."""
+        rested = now - self._idle_seconds - IDLE_SLACK
+        oldest = now
         for key, spare in list(self._free.items()):
-            kept = [transfer for transfer in spare if transfer.idle_since > now - self._idle_seconds]
+            kept = [transfer for transfer in spare if transfer.idle_since > rested]
             for transfer in spare[: len(spare) - len(kept)]:  # the longest idle stand first
                 transfer.curl.close()
                 self._made -= 1
             if kept:
                 self._free[key] = kept
+                oldest = min(oldest, kept[0].idle_since)
             else:
                 del self._free[key]
+        self._tidy_at = max(now, oldest + self._idle_seconds) + IDLE_SLACK
+        if not self._sweeping:
+            self._sweeping = True
+            self._multi.add_handle(self._broom)
+            self._timer_at = now  # it must be over in the next turn, not when another request has something to say
 
     def _drop_overdue(self, now: float) -> None:
         """What waits for a place waits on its own clock."""
@@ -405,6 +421,9 @@ class SendLoop:
             for transfer in spare:
                 transfer.curl.close()
         self._free.clear()
+        if self._sweeping:
+            self._multi.remove_handle(self._broom)
+        self._broom.close()
         self._multi.close()
 
     def drain_inbox(self) -> list[Job]:
