@@ -130,7 +130,7 @@ async def show(
         editor=editor,
         seen=msgspec.json.encode(editor.seen).decode(),
         families=families(),
-        headers=found.headers,
+        header_names=found.headers,
         typed={"header_name": "", "when": "86400", "at": "", "overlap": "86400", **(typed or {})},
         keys=keys_of(found, now),
         latest_at=now + LONGEST_KEY_DELAY_MS,
