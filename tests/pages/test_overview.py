@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from gridhook.model import Role
+from gridhook.rules.catalogue import event_type
 from gridhook.testing import Receiver, Reply
 from tests.pages.stage import Stage
 
-HOSTILE = "<script>alert(1)</script> \"' \u202eevil\u202c 🦊 & " + "x" * 200
+BALANCE_LOW = "ag.account_balance.low"
+HOSTILE = "<script>alert(1)</script> \"' \u202eevil\u202c 🦊 & " + "x" * 60
+
+
+def an_event(id: str) -> dict[str, object]:
+    return {"id": id, "type": BALANCE_LOW, "data": event_type(BALANCE_LOW).example}
 
 
 async def test_a_new_account_is_told_what_to_do_first(stage: Stage) -> None:
@@ -27,22 +33,22 @@ async def test_what_fails_stands_first_then_how_it_went_and_what_waits(stage: St
     good = await world.create(receiver.url + "/good", name="Badge sync")
     await world.verified(good["id"])
     for number in range(5):
-        await world.publish(f"e{number}")
+        await world.publish(an_event(f"e{number}"))
     await world.attempts(good["id"], 6)  # with the handshake
-    async with Receiver() as broken, Receiver() as silent:
-        bad = await world.create(broken.url + "/bad", name=HOSTILE[:255])
+    async with Receiver() as broken, Receiver(handshake=None) as silent:
+        bad = await world.create(broken.url + "/bad", name=HOSTILE)
         await world.verified(bad["id"])
         broken.script(*[Reply(503)] * 3)
-        silent.script(*[Reply(404)] * 3)
+        silent.reply = Reply(404)
         quiet = await world.create(silent.url + "/never", name="Not ready yet")
-        await world.publish("late")
+        await world.publish(an_event("late"))
         await world.attempts(bad["id"], 2)
         await world.attempts(quiet["id"], 1)
         await world.attempts(good["id"], 7)
         page = await stage.sign_in()
         await page.goto(stage.base)
         failing = page.get_by_role("region", name="1 webhook is failing")
-        assert await failing.get_by_role("link").inner_text() == HOSTILE[:255]
+        assert await failing.get_by_role("link").inner_text() == HOSTILE
         assert "503" in await failing.inner_text()
         hour = page.get_by_role("region", name="Last hour")
         assert "6\nreceived" in await hour.inner_text()
