@@ -318,6 +318,20 @@ async def test_signing_in_starts_a_new_session_whatever_the_browser_carried_befo
     assert (await again.get("/console/me")).status == 200
 
 
+async def test_a_link_that_signs_in_works_once_and_not_for_who_only_looks_ahead(world: World) -> None:
+    people = world.gridhook.service.people
+    path = f"/console/link/{await people.new_link(await a_person(world), LinkPurpose.SIGN_IN, seconds=60)}"
+    assert (await world.send("HEAD", path)).status == 204
+    assert (await world.send("GET", path, Sec_Purpose="prefetch;prerender")).status == 204
+    browser = Browsing(world)
+    assert (await browser.get(path)).status == 303
+    assert (await browser.get("/console/me")).status == 200
+    again = await Browsing(world).get(path)
+    assert again.status == 404
+    assert b"This link no longer works" in again.body
+    assert cookies_of(again) == []
+
+
 async def test_a_viewer_changes_nothing_and_whoever_is_taken_out_sees_nothing_at_their_next_request(world: World) -> None:
     people = world.gridhook.service.people
     person = await a_person(world, role=Role.VIEWER)

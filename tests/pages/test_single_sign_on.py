@@ -23,6 +23,7 @@ from tests.cli.world import fetch, free_port, wait_until
 from tests.pages.stage import Stage
 from tests.web.world import running
 
+SECRET = "shared with the provider, and long enough"
 PROVIDER = Path(__file__).with_name("provider.py")
 
 
@@ -51,7 +52,7 @@ def issuer() -> Iterator[str]:
 async def stage(tmp_path: Path, quiet_log: Log, browser: Browser, issuer: str) -> AsyncIterator[Stage]:
     """A gridhook whose people sign in there. The port is chosen before: the provider must know where to send them back."""
     listen = f"127.0.0.1:{free_port()}"
-    oidc: dict[str, Any] = {"oidc_issuer": issuer, "oidc_client_id": "gridhook", "oidc_client_secret": "shared with the provider"}
+    oidc: dict[str, Any] = {"oidc_issuer": issuer, "oidc_client_id": "gridhook", "oidc_client_secret": SECRET}
     async with running(tmp_path, quiet_log, listen=listen, public_url=f"http://{listen}", **oidc) as world:
         stage = Stage(world, browser)
         try:
@@ -152,6 +153,31 @@ async def test_an_answer_that_this_browser_did_not_ask_for_signs_nobody_in(stage
     assert (await stage.world.send("GET", f"/console/oidc/back?code={code}&state={state}", Cookie=kept)).status == 303
     again = await stage.world.send("GET", f"/console/oidc/back?code={code}&state={state}", Cookie=kept)
     assert again.status == 403
+
+
+@pytest.mark.parametrize("kind", ["nothing", "audience", "nonce", "no-nonce", "issuer", "old", "key", "secret", "unsigned"])
+async def test_an_id_token_that_the_provider_did_not_make_for_this_sign_in_opens_nothing(stage: Stage, issuer: str, kind: str) -> None:
+    await asyncio.to_thread(tell, issuer, "u-7", email="ada@example.com", email_verified=True)
+    await stage.world.gridhook.service.people.add("ada@example.com", operator=True)
+    begun = await stage.world.send("GET", "/console/oidc")
+    back = urlsplit(await asyncio.to_thread(authorize, begun.headers["location"], "u-7"))
+    await asyncio.to_thread(fetch, f"{issuer}/forge/{kind}")
+    answer = await stage.world.send("GET", f"{back.path}?{back.query}", Cookie=begun.headers["set-cookie"].partition(";")[0])
+    if kind == "nothing":
+        assert answer.status == 303
+        return
+    assert answer.status == 503
+    assert "set-cookie" not in answer.headers
+    assert b"could not be asked just now" in answer.body
+
+
+async def test_a_provider_that_does_not_answer_leaves_the_password(tmp_path: Path, quiet_log: Log) -> None:
+    gone = f"http://127.0.0.1:{free_port()}"
+    async with running(tmp_path, quiet_log, oidc_issuer=gone, oidc_client_id="gridhook") as world:
+        answer = await world.send("GET", "/console/oidc?next=/console/me")
+        assert answer.status == 503
+        assert b"could not be asked just now; try again, or sign in with your password" in answer.body
+        assert (await world.send("GET", "/console/sign-in")).status == 200
 
 
 def authorize(url: str, sub: str) -> str:

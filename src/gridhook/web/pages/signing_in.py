@@ -15,7 +15,7 @@ from gridhook.web.operations import page
 from gridhook.web.pages import forms
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import ROOT
-from gridhook.web.problems import Headers, Reply
+from gridhook.web.problems import NO_STORE, Headers, Reply
 from gridhook.web.routes import Route
 
 SIGN_IN = f"{ROOT}/sign-in"
@@ -85,6 +85,8 @@ class SigningIn:
             purpose, person = await self._front.service.people.link(token)
             if purpose is LinkPurpose.PASSWORD:
                 return self._password(call, person.email)
+            if call.method == "HEAD" or "prefetch" in (call.header(b"sec-purpose") or ""):
+                return Reply(204, b"", [NO_STORE])  # whoever only looks ahead does not use it up
             person = await self._front.service.people.use_link(token, LinkPurpose.SIGN_IN)
         except NotFound:
             return self._over()
