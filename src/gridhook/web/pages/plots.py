@@ -123,14 +123,18 @@ def round_up(value: float) -> int:
 
 
 def _path(values: Sequence[float | None], highest: int) -> str:
-    """A stroke for each unbroken row of values; a dot for one that stands alone."""
+    """A stroke for each unbroken row of values; a dash for one that stands alone."""
     place = WIDTH / max(1, len(values))
     steps: list[str] = []
     previous: float | None = None
     for number, value in enumerate(values):
         if value is not None:
             x, y = round(place * (number + 0.5), 2), round(HEIGHT - value / highest * HEIGHT, 2)
-            steps.append(f"M{x} {y}h0.01" if previous is None else f"L{x} {y}")
+            alone = previous is None and (number + 1 == len(values) or values[number + 1] is None)
+            if alone:
+                steps.append(f"M{round(x - place / 3, 2)} {y}h{round(place / 1.5, 2)}")
+            else:
+                steps.append(f"{'M' if previous is None else 'L'}{x} {y}")
         previous = value
     return "".join(steps)
 
