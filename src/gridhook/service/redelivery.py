@@ -41,6 +41,20 @@ class Redelivery:
 
         Raises `NotFound`; `Invalid` naming the field; `Conflict` for a webhook that is pending or paused, or that recovers already.
         """
+        recovery = await self._store.add_recovery(self._wanted(account_id, webhook_id, wanted, rate_per_second))
+        self._engine.recover()
+        return recovery
+
+    async def foretell(self, account_id: str, webhook_id: str, wanted: DeliveryFilter, *, rate_per_second: float | None = None) -> Recovery:
+        """The recovery that `recover` would start now, with its `total`; nothing is started. Raises `Invalid` as `recover`."""
+        recovery = self._wanted(account_id, webhook_id, wanted, rate_per_second)
+        return replace(recovery, total=await self._store.foretell(recovery))
+
+    async def cancel(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery:
+        """What was queued already goes on. Twice is once. Raises `NotFound`."""
+        return await self._store.cancel_recovery(account_id, webhook_id, recovery_id, now=self._clock.now())
+
+    def _wanted(self, account_id: str, webhook_id: str, wanted: DeliveryFilter, rate_per_second: float | None) -> Recovery:
         now = self._clock.now()
         most = self._settings.recovery_per_second
         rate = most if rate_per_second is None else rate_per_second
@@ -53,12 +67,5 @@ class Redelivery:
             raise Invalid("since", "lies in the future")
         if wanted.since is not None and wanted.until is not None and wanted.until <= wanted.since:
             raise Invalid("until", "must lie after since")
-        filter = replace(wanted, states=states)
         recovery_id = ids.recovery_id(chance.token_bytes(ENTROPY_BYTES))
-        recovery = await self._store.add_recovery(Recovery(account_id, webhook_id, recovery_id, filter, rate, now))
-        self._engine.recover()
-        return recovery
-
-    async def cancel(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery:
-        """What was queued already goes on. Twice is once. Raises `NotFound`."""
-        return await self._store.cancel_recovery(account_id, webhook_id, recovery_id, now=self._clock.now())
+        return Recovery(account_id, webhook_id, recovery_id, replace(wanted, states=states), rate, now)

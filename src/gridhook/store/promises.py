@@ -660,6 +660,10 @@ class Store(Protocol):
         pending or paused, or while another recovery of it runs."""
         ...
 
+    async def foretell(self, recovery: Recovery) -> int:
+        """The `total` that `add_recovery` would count now; nothing is changed."""
+        ...
+
     async def recovery(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery: ...
 
     async def recoveries(self, account_id: str, webhook_id: str, *, limit: int) -> list[Recovery]:

@@ -421,8 +421,11 @@ class SqlStore:
     async def redeliver(self, account_id: str, webhook_id: str, delivery_id: int, *, now: Instant, window_ms: int) -> Redelivered:
         return await self._edited(redelivery.redeliver, account_id, webhook_id, delivery_id, now, window_ms)
 
+    async def foretell(self, recovery: Recovery) -> int:
+        return await self._readers.run(redelivery.foretell, recovery)
+
     async def add_recovery(self, recovery: Recovery) -> Recovery:
-        total = await self._readers.run(redelivery.foretell, recovery)  # not on the writer: it may take a second
+        total = await self.foretell(recovery)  # not on the writer: it may take a second
         return await self._edited(redelivery.add_recovery, recovery, total)
 
     async def recovery(self, account_id: str, webhook_id: str, recovery_id: str) -> Recovery:

@@ -9,24 +9,30 @@ from gridhook.web.pages import (
     assets,
     catalogue,
     certificates,
+    changes,
     creating,
     deleting,
+    deliveries,
     editing,
     keys,
     me,
     operating,
     overview,
+    recovering,
     signing_in,
     single_sign_on,
+    trying,
     verifying,
+    webhook,
     webhook_list,
 )
 from gridhook.web.pages import settings as settings_page
 from gridhook.web.pages.front import Front
+from gridhook.web.pages.streams import Streams
 from gridhook.web.routes import Route
 
 
-def routes(service: Service, settings: Settings) -> list[Route]:
+def routes(service: Service, settings: Settings, streams: Streams) -> list[Route]:
     front = Front(service, settings)
     provider = single_sign_on.open_provider(front)
     found = [
@@ -35,11 +41,16 @@ def routes(service: Service, settings: Settings) -> list[Route]:
         *me.routes(front),
         *accounts.routes(front),
         *overview.routes(front),
+        *changes.routes(front, streams),
         *operating.routes(front),
         *catalogue.routes(front),
         *webhook_list.routes(front),
         *creating.routes(front),
         *verifying.routes(front),
+        *webhook.routes(front),
+        *trying.routes(front),
+        *deliveries.routes(front),
+        *recovering.routes(front),
         *settings_page.routes(front),
         *editing.routes(front),
         *keys.routes(front),

@@ -1,0 +1,170 @@
+"""One webhook at a glance, and Send Test."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.async_api import Page, expect
+
+from gridhook.model import Role
+from gridhook.testing import Received, Receiver, Reply, echo
+from tests.pages.stage import Stage
+from tests.web.world import LOW
+
+LOW_TYPE = LOW["type"]
+HOSTILE = b'</code></pre><script>alert(1)</script><img src=x onerror=alert(2)> \xe2\x80\xae{{ 7 * 7 }}'
+
+
+async def added(stage: Stage, receiver: Receiver, *, name: str = "Production badge sync") -> str:
+    """The id of a verified webhook to this receiver."""
+    created = await stage.world.create(receiver.url, name=name)
+    await stage.world.verified(created["id"])
+    return str(created["id"])
+
+
+async def open_page(stage: Stage, webhook_id: str, rest: str = "", **options: object) -> Page:
+    page = await stage.sign_in(**options)  # type: ignore[arg-type]  # options are those of `sign_in`
+    page.on("dialog", lambda dialog: stage.troubles.append(f"a dialog came up: {dialog.message}"))
+    await page.goto(f"{stage.base}/webhooks/{webhook_id}{rest}")
+    return page
+
+
+def expected(stage: Stage, status: int) -> None:
+    """The browser tells of each refusal; this one was wanted."""
+    stage.troubles.remove(next(one for one in stage.troubles if f"status of {status}" in one))
+
+
+async def test_a_webhook_shows_how_it_stands_and_what_waits(stage: Stage, receiver: Receiver) -> None:
+    receiver.script(Reply(200), Reply(200), Reply(503))
+    webhook_id = await added(stage, receiver)
+    for _ in range(3):
+        await stage.world.publish(LOW)
+    await stage.world.attempts(webhook_id, 4)
+    page = await open_page(stage, webhook_id)
+    await expect(page.get_by_text("Failing since")).to_be_visible()
+    await expect(page.get_by_text("The receiver says that it is unavailable")).to_be_visible()
+    await expect(page.get_by_role("region", name="Status", exact=True)).to_contain_text("Verified since")
+    await expect(page.get_by_role("link", name=LOW_TYPE)).to_have_attribute("href", re.compile(f"/catalogue/{LOW_TYPE}$"))
+    await expect(page.locator(".tile").first).to_contain_text("66.7 %")
+    await expect(page.get_by_role("img", name=re.compile("Deliveries per minute"))).to_be_visible()
+    await expect(page.get_by_role("region", name="Last attempts").locator("tbody tr")).to_have_count(4)
+    await stage.check_accessible(page)
+    await stage.picture(page, "webhook")
+    await page.get_by_role("link", name="6 hours").click()
+    assert page.url.endswith("?span=6h#plots-title")
+    await expect(page.get_by_role("img", name=re.compile("Deliveries in each 5 min"))).to_be_visible()
+    waits = page.get_by_role("region", name="What waits, and what did not arrive")
+    await waits.get_by_role("link", name="tried before: 503").click()
+    assert page.url.endswith("/deliveries?state=queued&result=503")
+    await expect(page.locator("#deliveries tbody tr")).to_have_count(1)
+
+
+async def test_a_pending_webhook_is_verified_by_hand_and_may_then_be_tested(stage: Stage, receiver: Receiver) -> None:
+    receiver.handshake = None
+    created = await stage.world.create(receiver.url)
+    await stage.world.attempts(created["id"], 1)
+    page = await open_page(stage, created["id"])
+    await expect(page.get_by_text("A test can be sent once this webhook is Verified")).to_be_visible()
+    await expect(page.get_by_role("button", name="Send Test")).to_have_count(0)
+    await stage.check_accessible(page)
+    await stage.picture(page, "webhook-pending")
+    receiver.handshake = echo
+    await page.get_by_role("button", name="Resend verification").click()
+    await expect(page.get_by_text("A fresh challenge is on its way")).to_be_visible()
+    await expect(page.get_by_role("region", name="Status", exact=True)).to_contain_text("Verified since")
+    await expect(page.get_by_label("Event", exact=True)).to_be_visible()
+
+
+async def test_a_webhook_is_paused_and_resumed(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    page = await stage.sign_in()
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.goto(f"{stage.base}/webhooks/{webhook_id}")
+    await page.get_by_role("button", name="Pause").click()
+    await expect(page.get_by_text("Events are held for this webhook from now on")).to_be_visible()
+    await stage.world.publish(LOW)
+    await expect(page.get_by_role("region", name="What waits, and what did not arrive")).to_contain_text("Held not tried yet")
+    assert receiver.count == 0
+    await page.get_by_role("button", name="Resume").click()
+    await receiver.received(1)
+    await expect(page.get_by_role("region", name="Last attempts")).to_contain_text(LOW_TYPE)
+    await expect(page.get_by_text("Nothing waits, and nothing was lost")).to_be_visible()
+
+
+async def test_a_test_shows_what_will_be_sent_and_what_the_receiver_made_of_it(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    receiver.script(Reply(200), Reply(401, (("X-Sly", "<b onclick=alert(1)>"),), HOSTILE))
+    page = await open_page(stage, webhook_id)
+    choice = page.get_by_label("Event", exact=True)
+    assert (await choice.locator("option").all_inner_texts())[:2] == ["Select event…", LOW_TYPE]
+    await choice.select_option("ag.access_pass.issued")
+    payload = page.get_by_role("region", name="The payload")
+    await expect(payload).to_contain_text('"type": "ag.access_pass.issued"')
+    await expect(page.get_by_text("This webhook does not subscribe to")).to_be_visible()
+    await choice.select_option(LOW_TYPE)
+    await expect(payload).to_contain_text(f'"type": "{LOW_TYPE}"')
+    await page.get_by_role("button", name="Send Test").click()
+    result = page.locator("#test-result")
+    await expect(result).to_contain_text("✓ Received Test")
+    event = (await receiver.received(1))[0].json()
+    assert event["test"] is True and f'"{event["data"]["account_id"]}"' in await payload.inner_text()
+    await expect(result).to_contain_text(event["id"])
+    await page.get_by_role("button", name="Send Test").click()
+    await expect(result).to_contain_text("✗ Not received")
+    await expect(result).to_contain_text("Check that the receiver expects this webhook's key")
+    await expect(result.get_by_role("region", name="The receiver's answer")).to_contain_text("<b onclick=alert(1)>")
+    await expect(result.get_by_role("link", name="Show the attempt in full")).to_have_attribute("href", re.compile(r"/attempts/\d+$"))
+    await stage.check_accessible(page)
+    await stage.picture(page, "webhook-test")
+
+
+async def test_a_test_needs_no_script_and_an_answer_full_of_markup_stays_text(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver, name='<script>alert("x")</script> & "sons"')
+
+    def sly(request: Received) -> Reply:
+        return Reply(500, (("Content-Type", "text/html"),), HOSTILE.replace(b"\xe2\x80\xae", b""))
+
+    receiver.answer = sly
+    page = await open_page(stage, webhook_id, scripts=False)
+    await page.get_by_label("Event", exact=True).select_option(LOW_TYPE)
+    await page.get_by_role("button", name="Show the payload").click()
+    await expect(page.get_by_role("region", name="The payload")).to_contain_text(LOW_TYPE)
+    await page.get_by_role("button", name="Send Test").click()
+    await expect(page.locator("#test-result")).to_contain_text("✗ Not received")
+    answer = page.get_by_role("region", name="The receiver's answer")
+    await expect(answer).to_contain_text("</code></pre><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }}")
+    assert await page.locator("main script, main img").count() == 0
+
+
+async def test_tests_beyond_the_limit_are_refused_in_words(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    page = await open_page(stage, webhook_id, f"?type={LOW_TYPE}")
+    for _ in range(stage.world.settings.tests_per_minute):
+        await stage.world.gridhook.service.webhooks.send_test(stage.world.ours.account_id, webhook_id, LOW_TYPE)
+    await page.get_by_role("button", name="Send Test").click()
+    await expect(page.locator("#test-result")).to_contain_text("at most 30 test sends a minute")
+    expected(stage, 429)
+
+
+async def test_viewers_see_it_and_change_nothing_and_others_see_nothing(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    page = await open_page(stage, webhook_id, email="vera@example.com", role=Role.VIEWER)
+    await expect(page.get_by_role("heading", name="Facts")).to_be_visible()
+    await expect(page.get_by_text("An admin of this account can send a test event here")).to_be_visible()
+    assert await page.locator("main button:visible").all_inner_texts() == ["Copy"]
+    token = await page.locator("input[name=csrf]").first.get_attribute("value")
+    address = f"{stage.base}/webhooks/{webhook_id}"
+    for action in ("pause", "resume", "test", "deliveries/redeliver", "deliveries/recover", "deliveries/recoveries/rec_1/cancel"):
+        refused = await page.request.post(f"{address}/{action}", form={"csrf": str(token), "type": str(LOW_TYPE)})
+        assert refused.status == 403, action
+        assert "ask one of its admins" in await refused.text()
+    admin = await stage.sign_in("ada@example.com")
+    for action in ("pause", "test", "deliveries/redeliver", "deliveries/recover"):
+        forged = await admin.request.post(f"{address}/{action}", form={"csrf": "0" * 64, "type": str(LOW_TYPE)})
+        assert forged.status == 403, action
+    stranger = await stage.sign_in("eve@example.com", tenant=stage.world.theirs)
+    theirs = f"{stage.world.base_url}/console/a/{stage.world.theirs.account_id}"
+    for place in ("", "/now", "/test", "/deliveries", "/deliveries/rows", "/deliveries/recover", "/deliveries/recoveries"):
+        assert (await stranger.request.get(f"{address}{place}")).status == 404
+        assert (await stranger.request.get(f"{theirs}/webhooks/{webhook_id}{place}")).status == 404
+    assert receiver.count == 0
