@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gridhook.model import Answered, AttemptKind, Echo, Outcome, Reason, Unreachable
+from gridhook.model import Answered, AttemptKind, Echo, Outcome, Phase, Reason, Unreachable
 from gridhook.rules.diagnosis import REASONS, diagnose
-from gridhook.rules.refusals import is_certificate_refusal
+from gridhook.rules.refusals import ASKED_IN_VAIN, in_words, is_certificate_refusal, may_have_been_presented
 from tests.rules.test_diagnosis import attempt
 
 NGINX = b"<html>\r\n<head><title>400 %s</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n"
@@ -53,3 +53,35 @@ def test_each_trouble_with_client_certificates_says_what_to_do_about_them(reason
 
 def test_a_bearer_webhook_whose_receiver_demands_a_certificate_is_pointed_to_mtls() -> None:
     assert "mtls" in REASONS[Reason.TLS_ALERT].remedy
+    silent = diagnose(attempt(Unreachable(Reason.RESET, ASKED_IN_VAIN, Phase.HEADERS)))
+    assert "asked for a client certificate, got none" in silent.summary
+    assert "mtls" in silent.remedy
+    assert "mtls" not in diagnose(attempt(Unreachable(Reason.RESET, "it ended", Phase.HEADERS))).remedy
+
+
+def test_the_note_of_a_refusal_says_what_the_receiver_said() -> None:
+    assert in_words(Answered(400, body=NGINX % b"The SSL certificate error")) == "nginx's page for status 400: The SSL certificate error"
+    assert in_words(Answered(495)) == "status 495"
+    assert in_words(Unreachable(Reason.CLIENT_CERTIFICATE_REFUSED, "the alert unknown_ca")) == "the alert unknown_ca"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "presented"),
+    [
+        (Answered(500), True),
+        (Unreachable(Reason.TIMEOUT, "", Phase.HEADERS), True),
+        (Unreachable(Reason.RESET, "", Phase.REQUEST), True),
+        (Unreachable(Reason.CLIENT_CERTIFICATE_REFUSED, "", Phase.TLS), True),
+        (Unreachable(Reason.RESET_AFTER_CLIENT_CERTIFICATE, "", Phase.TLS), True),
+        (Unreachable(Reason.WORKER_LOST), True),
+        (Unreachable(Reason.DNS_ERROR, "", Phase.DNS), False),
+        (Unreachable(Reason.ADDRESS_REFUSED, "", Phase.DNS), False),
+        (Unreachable(Reason.CONNECT_REFUSED, "", Phase.CONNECT), False),
+        (Unreachable(Reason.TLS_CERTIFICATE_EXPIRED, "", Phase.TLS), False),
+        (Unreachable(Reason.TLS_PROTOCOL, "", Phase.TLS), False),
+        (Unreachable(Reason.CREDENTIAL_EXPIRED, "", Phase.REQUEST), False),
+    ],
+    ids=lambda value: str(getattr(value, "reason", getattr(value, "status", value))),
+)
+def test_a_certificate_was_presented_only_in_attempts_that_came_so_far(outcome: Outcome, presented: bool) -> None:
+    assert may_have_been_presented(outcome) is presented

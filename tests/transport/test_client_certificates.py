@@ -17,7 +17,7 @@ import pytest
 from gridhook.authority import issue, new_authority
 from gridhook.config import Settings
 from gridhook.model import Answered, Outcome, Phase, Reason, Unreachable
-from gridhook.rules.refusals import is_certificate_refusal
+from gridhook.rules.refusals import ASKED_IN_VAIN, is_certificate_refusal
 from gridhook.transport import Identity, Limits, Outgoing
 from gridhook.transport.guard import Guard, policy_from
 from gridhook.transport.resolver import Resolved
@@ -291,6 +291,22 @@ async def test_a_connection_that_ends_in_the_middle_of_an_answer_has_nothing_to_
         outcome = await post(sender, server.url(), issuer.certificate("wh_ours"))
     assert isinstance(outcome, Unreachable)
     assert outcome.reason is Reason.RESET
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_receiver_that_gets_no_certificate_and_hangs_up_silently_is_known_to_have_asked_for_one(
+    sender: Sender, issuer: Issuer, server_leaf: Leaf, version: ssl.TLSVersion
+) -> None:
+    context = refusing(version, server_leaf, issuer.bundle)
+    context.verify_mode = ssl.CERT_OPTIONAL  # it looks itself, as Node.js with rejectUnauthorized does
+
+    def behave(peer: Peer) -> None:
+        peer.request()
+
+    with hostile(behave, tls=context) as server:
+        outcome = await post(sender, server.url(), None)
+    assert isinstance(outcome, Unreachable)
+    assert (outcome.reason, outcome.detail) == (Reason.RESET, ASKED_IN_VAIN)
 
 
 # Fails closed

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -163,6 +164,19 @@ async def test_a_rotation_can_be_followed_until_the_receiver_has_caught_up_and_n
     assert b"BEGIN CERTIFICATE" in told
     assert b"PRIVATE KEY" not in told
     assert told.count(back["private_key"].encode()) == 1
+
+
+async def test_a_certificate_is_not_said_to_have_been_presented_where_nobody_listened(anna):
+    taken = anna.stack.enter_context(socket.socket())  # bound, so that nobody else listens there either
+    taken.bind(("127.0.0.1", 0))
+    created = await anna.create(f"https://127.0.0.1:{taken.getsockname()[1]}/hook")
+    async with asyncio.timeout(HANG_GUARD_SECONDS):
+        while not (made := (await anna.call("GET", f"/{created['id']}/attempts")).json()["attempts"]):
+            await asyncio.sleep(0.02)
+    attempt = (await anna.call("GET", f"/{created['id']}/attempts/{made[0]['id']}")).json()
+    shown = (await anna.shown(created["id"]))["certificate"]
+    assert (attempt["reason"], attempt["phase"], attempt["certificate"]) == ("connect_refused", "connect", None)
+    assert (attempt["credential_id"], shown["last_used"]) == (shown["presented"]["id"], None)
 
 
 async def test_a_certificate_that_the_receiver_has_not_accepted_can_be_taken_back(anna):

@@ -88,7 +88,11 @@ def roll(signs_in: int, as_json: bool) -> None:
 @click.option("--signs-in", type=duration, default="7d", show_default=True, help=SIGNS_IN)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def import_(certificate: Path, key: Path, signs_in: int, as_json: bool) -> None:
-    """Take an authority that was made elsewhere. Its key is kept sealed; delete the file afterwards."""
+    """Take an authority that was made elsewhere. Its key is kept sealed; delete the file afterwards.
+
+    Its key: EC P-256, EC P-384 or RSA of at least 2048 bits. Its certificate: alone in its file, with a subject, basicConstraints CA:TRUE,
+    keyUsage with keyCertSign and a subjectKeyIdentifier; an extendedKeyUsage, if any, has clientAuth.
+    """
     certificate_pem, key_pem = _read(certificate), _read(key)
 
     async def work(service: Service) -> Authority:

@@ -70,6 +70,8 @@ def certificate(webhook_id: str, certificate_id: str | None, account: str) -> No
 def rotate_certificate(webhook_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Issue the next client certificate; it is presented from now on. For 7 days the one before it is fallen back on.
 
+    At most ten a minute, all webhooks of the account together.
+
     \b
     gridhook webhooks rotate-certificate wh_... --account acc_...
     """

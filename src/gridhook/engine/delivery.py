@@ -32,7 +32,7 @@ from gridhook.rules import contexts
 from gridhook.rules import extras as rules
 from gridhook.rules.addresses import Target
 from gridhook.rules.extras import Extras
-from gridhook.rules.refusals import is_certificate_refusal
+from gridhook.rules.refusals import in_words, is_certificate_refusal
 from gridhook.rules.requests import delivery_headers, without_secrets
 from gridhook.rules.retry import RECEIVED, judge
 from gridhook.rules.signatures import signature_headers
@@ -105,8 +105,7 @@ class Deliverer:
             return None
         if not is_certificate_refusal(outcome, accepted_before=self._accepted.get(presented) is not None):
             return None
-        said = f"status {outcome.status}" if isinstance(outcome, Answered) else outcome.detail or outcome.reason.value
-        note = f"certificate {presented} was refused ({said}); {given.fallback_id}, the one before it, was presented at once"
+        note = f"certificate {presented} was refused ({in_words(outcome)}); {given.fallback_id}, the one before it, was presented at once"
         return Fallback(given.fallback_id, given.fallback, note)
 
     def _request(self, claim: Claim, credential_id: str | None, credential: Sealed | None) -> Outgoing | Unreachable:

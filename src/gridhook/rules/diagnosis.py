@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from gridhook.model import Answered, Attempt, AttemptKind, Echo, Reason, Unreachable
 from gridhook.rules.header_fields import first, printable
-from gridhook.rules.refusals import is_certificate_refusal
+from gridhook.rules.refusals import ASKED_IN_VAIN, is_certificate_refusal
 
 LOCATION_SHOWN = 200  # bytes of a redirect's target
 DETAIL_SHOWN = 400
@@ -199,6 +199,11 @@ _CERTIFICATE_REFUSED = (
     "A bearer-token webhook presents none: switch it to mtls, or set ssl_verify_client optional."
 )
 
+_WANTS_CERTIFICATE = (
+    "If the receiver demands a client certificate: bearer-token webhooks present none; switch the webhook to mtls, or make the certificate "
+    "optional. If it is optional: look for a crash or a restart in the receiver's log; de-duplicate on the event's id."
+)
+
 _HANDSHAKE_STATUSES = MappingProxyType(
     {
         401: "The handshake carries no Authorization: answer X-AccessGrid-Webhook-Challenge before checking the key.",
@@ -248,6 +253,8 @@ def _of_handshake(attempt: Attempt) -> Diagnosis:
 
 def _of_unreachable(outcome: Unreachable) -> Diagnosis:
     words = REASONS[outcome.reason]
+    if outcome.reason is Reason.RESET and outcome.detail == ASKED_IN_VAIN:
+        words = Diagnosis(words.summary, _WANTS_CERTIFICATE)
     if not outcome.detail:
         return words
     return Diagnosis(f"{words.summary} ({printable(outcome.detail.encode('utf-8', 'replace'), DETAIL_SHOWN)})", words.remedy)

@@ -24,6 +24,7 @@ from gridhook.rules.addresses import Target
 from gridhook.rules.certificates import state_of
 from gridhook.rules.extras import Extras, SigningKey
 from gridhook.rules.inspection import Inspection
+from gridhook.rules.refusals import may_have_been_presented
 from gridhook.service.authorities import Authorities
 from gridhook.service.certificates import Shown
 from gridhook.service.inputs import ENTROPY_BYTES, SECRET_BYTES, Issued, checked_limits, checked_name
@@ -204,7 +205,8 @@ class Webhooks:
         if webhook.auth_method is AuthMethod.MTLS:
             newest = (await self._store.attempts(account_id, webhook_id, limit=1)).attempts
             known = {one.certificate.id for one in certificates}
-            last_used = next((one.credential_id for one in newest if one.credential_id in known), None)
+            presented = (one.credential_id for one in newest if may_have_been_presented(one.outcome))
+            last_used = next((id for id in presented if id in known), None)
         return Detail(
             webhook,
             counts,

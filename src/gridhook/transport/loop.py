@@ -379,7 +379,6 @@ class SendLoop:
         if not self._sweeping:
             self._sweeping = True
             self._multi.add_handle(self._broom)
-            self._timer_at = now  # it must be over in the next turn, not when another request has something to say
 
     def _drop_overdue(self, now: float) -> None:
         """What waits for a place waits on its own clock."""

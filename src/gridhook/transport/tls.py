@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gridhook.model import Phase, Reason
 from gridhook.rules.header_fields import printable
 from gridhook.rules.instants import rfc3339
+from gridhook.rules.refusals import ASKED_IN_VAIN
 
 NAME_SHOWN = 100  # bytes of a certificate's subject or issuer
 
@@ -136,7 +137,7 @@ def of_silence(heard: Heard, unsent: bool) -> tuple[Reason, str] | None:
     if unsent:
         detail = "the receiver asked for a client certificate, got none, and reset the connection before the request was sent"
         return Reason.TLS_ALERT, detail
-    return None
+    return Reason.RESET, ASKED_IN_VAIN
 
 
 def of_certificate(low: str, verify: int, host: str, heard: Heard) -> tuple[Reason, str]:

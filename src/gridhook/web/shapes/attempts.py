@@ -16,6 +16,7 @@ from gridhook.rules import ids
 from gridhook.rules.diagnosis import diagnose
 from gridhook.rules.header_fields import printable
 from gridhook.rules.instants import rfc3339
+from gridhook.rules.refusals import may_have_been_presented
 from gridhook.store.promises import AttemptDetail as FoundAttempt
 from gridhook.web import curl
 from gridhook.web.shapes import Shape, Time, time_of
@@ -72,7 +73,9 @@ class Attempt(Shape):
     tls_version: str | None
     reconnects: int
     url: Annotated[str, Meta(description="With its query string masked.")]
-    credential_id: Annotated[str | None, Meta(description="The Private Key that was sent, or the certificate that was presented.")]
+    credential_id: Annotated[
+        str | None, Meta(description="The Private Key or client certificate of this attempt; whether it got so far, phase and reason say.")
+    ]
     response: Response | None
     bodies_dropped: Annotated[bool, Meta(description="The answer's headers and body were dropped by retention.")]
     next_attempt_at: Time | None
@@ -109,7 +112,9 @@ class AttemptDetail(Attempt, kw_only=True):
     """One attempt in full."""
 
     request: Request
-    certificate: Annotated[PresentedCertificate | None, Meta(description="The client certificate that was presented.")]
+    certificate: Annotated[
+        PresentedCertificate | None, Meta(description="The client certificate, unless the attempt ended before it can have been presented.")
+    ]
 
 
 def shown(attempt: LoggedAttempt) -> Attempt:
@@ -126,7 +131,9 @@ def in_full(found: FoundAttempt, headers: tuple[str, ...] = (), certificates: Se
         with_key = attempt.credential_id is not None and not certified
         command = curl.command(attempt.url, payload, with_key=with_key, with_certificate=certified, headers=headers)
     request = Request(method="POST", payload=None if payload is None else Raw(payload), curl=command)
-    presented = next((one for one in certificates if one.id == attempt.credential_id), None)
+    presented = None
+    if may_have_been_presented(attempt.outcome):
+        presented = next((one for one in certificates if one.id == attempt.credential_id), None)
     return AttemptDetail(
         **_members(attempt),
         request=request,

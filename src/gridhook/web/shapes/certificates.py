@@ -15,7 +15,7 @@ from gridhook.web.shapes import Shape, Time, time_of
 class Certificate(Shape):
     """What may be shown of a certificate; it stays when its key is destroyed."""
 
-    id: Annotated[str, Meta(description="Also the `credential_id` of the attempts that presented it.")]
+    id: Annotated[str, Meta(description="Also the `credential_id` of its attempts.")]
     state: Annotated[
         CertificateState,
         Meta(
@@ -49,7 +49,9 @@ class Presented(Shape):
 
     presented: Certificate | None
     fallback: Annotated[Certificate | None, Meta(description="null: no rotation is going on.")]
-    last_used: Annotated[str | None, Meta(description="The certificate of the newest attempt: its id.")]
+    last_used: Annotated[
+        str | None, Meta(description="The certificate of the newest attempt: its id. null: it ended before one can have been presented.")
+    ]
 
 
 def shown(one: Shown) -> Certificate:
