@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gridhook.bench.encrypted import hosts, mtls
 from gridhook.bench.harness import EVENT_TYPE, example_data, rig
+from gridhook.bench.pages import pages
 from gridhook.bench.result import STALL_SECONDS, Progress, Result, compare
 
 
@@ -173,6 +174,7 @@ SCENARIOS: dict[str, Callable[[Path, str, float, Progress], Result]] = {
     "slow": slow,
     "mtls": mtls,
     "hosts": hosts,
+    "pages": pages,
 }
 
 TARGETS: dict[tuple[str, str], tuple[str, float]] = {
@@ -187,4 +189,7 @@ TARGETS: dict[tuple[str, str], tuple[str, float]] = {
     ("mtls", "ratio_to_bearer"): (">=", 0.6),
     ("hosts", "connections_per_host"): ("<=", 1.5),
     ("hosts", "kb_per_idle_webhook"): ("<=", 64),
+    ("pages", "slowest_p95_ms"): ("<=", 50),
+    ("pages", "heaviest_kb"): ("<=", 100),
+    ("pages", "server_peak_mb"): ("<=", 150),
 }

@@ -546,6 +546,29 @@ FROM webhook_minutes WHERE account_id = :account_id AND webhook_id = :webhook_id
 SELECT minute_at, {sums}
 FROM account_minutes WHERE account_id = :account_id AND minute_at >= :since GROUP BY minute_at ORDER BY minute_at
 
+-- ============ whether anything changed ============
+
+-- name: pulse_of_account
+-- Other numbers than a moment ago: something that a page shows is other, too. Late ends of early attempts show in the minutes.
+SELECT
+  (SELECT id FROM attempts WHERE account_id = :account_id ORDER BY started_at DESC, id DESC LIMIT 1),
+  (SELECT minute_at FROM account_minutes WHERE account_id = :account_id ORDER BY minute_at DESC LIMIT 1),
+  (SELECT CAST(sum(succeeded + failed) AS BIGINT) FROM account_minutes WHERE account_id = :account_id AND minute_at >= :since),
+  CAST(count(*) AS BIGINT), CAST(sum(revision) AS BIGINT), CAST(sum(coalesce(verified_at, 0)) AS BIGINT),
+  CAST(sum(coalesce(paused_at, 0)) AS BIGINT)
+FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL
+
+-- name: pulse_of_webhook
+-- Likewise.
+SELECT
+  (SELECT id FROM attempts WHERE account_id = w.account_id AND webhook_id = w.id ORDER BY started_at DESC, id DESC LIMIT 1),
+  (SELECT succeeded + failed FROM webhook_health WHERE account_id = w.account_id AND webhook_id = w.id),
+  (SELECT id FROM deliveries WHERE account_id = w.account_id AND webhook_id = w.id ORDER BY created_at DESC, id DESC LIMIT 1),
+  (SELECT CAST(sum(examined) AS BIGINT) FROM recoveries WHERE account_id = w.account_id AND webhook_id = w.id),
+  (SELECT count(*) FROM recoveries WHERE account_id = w.account_id AND webhook_id = w.id AND state = 'running'),
+  w.revision, w.verified_at, w.paused_at
+FROM webhooks w WHERE w.account_id = :account_id AND w.id = :webhook_id AND w.deleted_at IS NULL
+
 -- ============ how things stand ============
 
 -- name: failing
@@ -580,7 +603,8 @@ ORDER BY c.expires_at, w.id LIMIT :limit
 
 -- name: last_undelivered
 -- The newest failed delivery of each webhook, and of those the newest: one probe for each webhook.
-SELECT first.webhook_id, first.name, first.id, first.created_at, first.failure_reason, first.last_result, first.redelivered, e.id, e.type FROM (
+SELECT first.webhook_id, first.name, first.id, first.created_at, first.failure_reason, first.last_result, first.redelivered, e.id, e.type
+FROM (
   SELECT d.webhook_id, w.name, d.id, d.created_at, d.failure_reason, d.last_result, d.redelivered, d.event_seq FROM (
     SELECT name, (SELECT f.id FROM deliveries f WHERE f.account_id = webhooks.account_id AND f.webhook_id = webhooks.id
       AND f.state = 'failed' ORDER BY f.created_at DESC, f.id DESC LIMIT 1) AS delivery_id
@@ -612,13 +636,13 @@ SELECT count(*), min(expires_at) FROM (SELECT expires_at FROM deliveries
 
 -- name: accounts_queued
 -- Accounts that anything is queued for: the loose scan of `lanes`, from account to account.
-WITH RECURSIVE queue (account_id) AS (
+WITH RECURSIVE lane (account_id) AS (
   SELECT account_id FROM (SELECT account_id FROM deliveries WHERE due_at IS NOT NULL AND account_id > ''
     ORDER BY account_id, webhook_id, due_at LIMIT 1) AS first
   UNION ALL
-  SELECT (SELECT d.account_id FROM deliveries d WHERE d.due_at IS NOT NULL AND d.account_id > queue.account_id
-    ORDER BY d.account_id, d.webhook_id, d.due_at LIMIT 1) FROM queue WHERE queue.account_id IS NOT NULL)
-SELECT account_id FROM queue WHERE account_id IS NOT NULL LIMIT :limit
+  SELECT (SELECT d.account_id FROM deliveries d WHERE d.due_at IS NOT NULL AND d.account_id > lane.account_id
+    ORDER BY d.account_id, d.webhook_id, d.due_at LIMIT 1) FROM lane WHERE lane.account_id IS NOT NULL)
+SELECT account_id FROM lane WHERE account_id IS NOT NULL LIMIT :limit
 
 -- name: minutes_by_webhook
 -- The last minutes of all accounts' webhooks, each added up; at most so many rows are looked at, the newest.

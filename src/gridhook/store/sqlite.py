@@ -32,6 +32,11 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 
+# Each reader's own, in KiB: a page of the console reads tens of thousands of rows, and what it leaves behind stays. The system keeps
+# the file in memory too, for all of us; only the writer has much to win from a large cache.
+READERS_CACHE = "PRAGMA cache_size = -8000"
+
+
 class SqliteConnection:
     """One connection. Statements are prepared once and kept by apsw's cache."""
 
@@ -143,7 +148,10 @@ class Sqlite:
     def connect(self, *, read_only: bool = False) -> SqliteConnection:
         """The file must exist: a file that vanished under a running server is not replaced by an empty one."""
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-        return SqliteConnection(self._opened(flags), self._queries)
+        connection = self._opened(flags)
+        if read_only:
+            connection.execute(READERS_CACHE)
+        return SqliteConnection(connection, self._queries)
 
     def _opened(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)

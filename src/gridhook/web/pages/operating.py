@@ -24,8 +24,8 @@ OPERATE = f"{ROOT}/operate"
 PAGE = 25
 LONGEST_SEARCH = 100
 HOSTS = 8  # in each list
-HOSTS_MINUTES = 10
-MOST_MINUTES = 20_000  # rows that are looked at for them: of busier installations, fewer minutes
+HOSTS_MINUTES = 5
+MOST_MINUTES = 6_000  # rows that are looked at for them: of busier installations, fewer minutes
 
 
 @dataclass(frozen=True, slots=True)
