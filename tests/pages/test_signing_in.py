@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -348,6 +350,35 @@ async def test_a_viewer_changes_nothing_and_whoever_is_taken_out_sees_nothing_at
     assert (await browser.get("/console/me")).status == 200
     await people.remove(person.email)
     assert (await browser.get("/console/me")).headers["location"] == "/console/sign-in?next=/console/me"
+
+
+async def test_the_log_tells_who_came_and_went_and_holds_nothing_that_opens_a_door(tmp_path: Path) -> None:
+    written = io.BytesIO()
+    async with running(tmp_path, Log(written), public_url="") as world:
+        person = await a_person(world, password=None)
+        token = await world.gridhook.service.people.new_link(person, LinkPurpose.PASSWORD, seconds=60)
+        browser = Browsing(world)
+        form = token_in(await browser.get(f"/console/link/{token}"))
+        await browser.post(f"/console/link/{token}", {"csrf": form, "password": GOOD, "again": GOOD})
+        session = browser.jar["gridhook"]
+        await browser.post("/console/sign-out", {"csrf": token_in(await browser.get("/console/me"))})
+        await browser.sign_in(password="wrong wrong wrong")
+        await browser.sign_in("my password, in the wrong field", "x")
+        await browser.sign_in()
+    lines = [json.loads(line) for line in written.getvalue().decode().splitlines()]
+    told = [(line["msg"], line["person"]) for line in lines if "person" in line]
+    ada = "ada@example.com"
+    assert told == [
+        ("password set", ada),
+        ("signed in", ada),
+        ("signed out", ada),
+        ("sign-in failed", ada),
+        ("sign-in failed", "(unknown)"),
+        ("signed in", ada),
+    ]
+    assert [line["how"] for line in lines if line["msg"] == "signed in"] == ["link", "password"]
+    for secret in (GOOD, "wrong wrong", "wrong field", token, session, browser.jar["gridhook"]):
+        assert secret not in written.getvalue().decode()
 
 
 @pytest.mark.parametrize(
