@@ -81,13 +81,13 @@
     if (!address || stream || document.hidden) return;
     stream = new EventSource(address);
     stream.addEventListener("change", () => htmx.trigger(document.body, "changed"));
+    // What changed between the page and the stream, or while it was cut, it does not tell: look once.
+    stream.addEventListener("open", () => htmx.trigger(document.body, "changed"));
     stream.addEventListener("error", () => { if (stream && stream.readyState === EventSource.CLOSED) stream = null; });
   }
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { stream?.close(); stream = null; return; }
-    const missed = document.body.dataset.changes && !stream;
     listen();
-    if (missed) htmx.trigger(document.body, "changed");
   });
   window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 
