@@ -321,7 +321,8 @@ async def test_a_certificate_is_changed_step_by_step_until_the_receiver_has_caug
     await stage.world.verified(webhook.id)
     await send_test(stage, webhook)
     assert learnt.wait_for(2)[-1].fingerprint == new.fingerprint
-    await page.reload()
+    # As when the stream of changes says that there is something new.
+    await page.evaluate("htmx.trigger(document.body, 'changed')")
     await expect(current).to_contain_text("Let your server forget the old one")
     await expect(section.get_by_role("button", name="Take the new certificate back")).to_have_count(0)
     # A page that is older than the acceptance.
