@@ -133,7 +133,7 @@ async def test_what_failed_is_recovered_to_the_end_at_the_pace_one_chose(stage: 
     await page.get_by_label("Result", exact=True).select_option("503 (6)")
     await page.get_by_role("button", name="See how many match").click()
     await expect(page.get_by_role("heading", name="6 deliveries match")).to_be_visible()
-    await expect(page.get_by_text("At 4.0 a second all are queued within 2 s")).to_be_visible()
+    await expect(page.get_by_text("At 4 a second all are queued within 2 s")).to_be_visible()
     await stage.check_accessible(page)
     await stage.picture(page, "recover")
     assert receiver.count == 6

@@ -85,7 +85,7 @@ class WebhookPages:
         )
         verification = None if webhook.is_verified else await watch(self._front, webhook)
         return await self._front.show(
-            view, "webhook.html", families=families(), test=test, sent=sent, watch=verification, is_news=False, **now
+            view, "webhook.html", families=families(), test=test, sent=sent, watch=verification, is_news=False, is_fragment=False, **now
         )
 
     @page("seeWebhookNow", "How a webhook stands at this moment")
@@ -93,7 +93,7 @@ class WebhookPages:
         """For htmx: the part of the page that moves."""
         view = await self._front.view(call)
         webhook = await self._front.webhook(view, call)
-        return self._front.fragment(view, "webhook_now.html", **await self._now(view, webhook, call))
+        return self._front.fragment(view, "webhook_now.html", is_fragment=True, **await self._now(view, webhook, call))
 
     @page("pauseWebhook", "Pause a webhook")
     async def pause(self, call: Call) -> Reply:
