@@ -22,6 +22,7 @@ from gridhook.store.rows import result_of
 
 MINUTE_MS = 60_000
 HOUR_MINUTES, DAY_MINUTES = 60, 1440
+PULSE_MS = 120_000  # the stretch of counters that is looked at to tell whether anything was counted
 OURS = (Reason.INTERRUPTED, Reason.WORKER_LOST)  # ended by ourselves: they say nothing about the receiver
 
 _BOUNDS_US = tuple(bound * 1000 for bound in LATENCY_BOUNDS_MS)
@@ -150,3 +151,10 @@ def hours(connection: Connection, account_id: str, webhook_ids: Sequence[str], s
 def window_from(row: Sequence[int]) -> Window:
     succeeded, failed, retries, latency_ms, *latencies = row
     return Window(succeeded, failed, retries, latency_ms, tuple(latencies))
+
+
+def pulse(connection: Connection, account_id: str, webhook_id: str | None, now: Instant) -> tuple[int | None, ...]:
+    if webhook_id is None:
+        return tuple(connection.rows("pulse_of_account", account_id=account_id, since=now - PULSE_MS)[0])
+    rows = connection.rows("pulse_of_webhook", account_id=account_id, webhook_id=webhook_id)
+    return tuple(rows[0]) if rows else ()

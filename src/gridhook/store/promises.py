@@ -592,6 +592,11 @@ class Store(Protocol):
         the newest minutes' rows."""
         ...
 
+    async def pulse(self, account_id: str, webhook_id: str | None, *, now: Instant) -> tuple[int | None, ...]:
+        """Another value than before when attempts ended or something was edited meanwhile; a few probes, whatever the history.
+        Empty for a webhook that is gone. None webhook: the whole account."""
+        ...
+
     # --- the log ------------------------------------------------------------------------------------------------
     async def attempts(
         self,

@@ -374,6 +374,9 @@ class SqlStore:
     async def recent(self, *, since: Instant, most: int) -> list[tuple[str, str, str, str, Window]]:
         return await self._readers.run(standing.recent, since, most)
 
+    async def pulse(self, account_id: str, webhook_id: str | None, *, now: Instant) -> tuple[int | None, ...]:
+        return await self._readers.run(health.pulse, account_id, webhook_id, now)
+
     # --- the log ------------------------------------------------------------------------------------------------
 
     async def attempts(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import re
 import secrets
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
@@ -14,6 +16,7 @@ from gridhook.service import Service
 from gridhook.web import auth, authorities, docs, health, pages, publishing, schemas, vendor
 from gridhook.web.call import Call, ClientGone, Receive, Scope, Send, within
 from gridhook.web.console import certificates, editing, keys, log, recovering, trying
+from gridhook.web.pages.streams import Streams
 from gridhook.web.problems import Reply, defect, is_ours, refused
 from gridhook.web.routes import Routes
 
@@ -27,6 +30,7 @@ class Web:
     def __init__(self, service: Service, settings: Settings) -> None:
         self._log = service.log
         self._publishing = publishing.Publishing(service, settings)
+        self._streams = Streams(service.store, service.people)
         authenticate = auth.Authenticator(service, settings)
         self.routes = Routes(
             [
@@ -42,7 +46,7 @@ class Web:
                 *authorities.routes(service),
                 *health.routes(service),
                 *docs.routes(settings, lambda: self.routes.all),
-                *pages.routes(service, settings),
+                *pages.routes(service, settings, self._streams),
             ]
         )
         # Unique per process and cheap: a random part drawn once, then a count.
@@ -60,7 +64,14 @@ class Web:
             return
         except Exception as error:
             answer = self._refusal(error, request_id, scope["path"])
-        await _send(answer, scope["method"], headers, request_id, send)
+        if answer.chunks is not None:
+            await _stream(answer, answer.chunks, scope["method"], request_id, receive, send)
+        else:
+            await _send(answer, scope["method"], headers, request_id, send)
+
+    def end_streams(self) -> None:
+        """End every answer that has no end of its own: the server wants to stop."""
+        self._streams.end()
 
     async def publish(self, account_id: str, headers: dict[bytes, bytes], body: bytes) -> tuple[Reply, list[tuple[bytes, bytes]]]:
         """Publishing past ASGI and the table of routes: see `shortcut`."""
@@ -114,6 +125,35 @@ class Web:
 def build_app(service: Service, settings: Settings) -> Web:
     """The application around a running service. The server is `gridhook.web.server.Server`."""
     return Web(service, settings)
+
+
+async def _stream(answer: Reply, chunks: AsyncGenerator[bytes, None], method: str, request_id: str, receive: Receive, send: Send) -> None:
+    """Chunk by chunk, until they end or the client goes away."""
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        headers = [(b"x-request-id", request_id.encode()), *answer.headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        while True:
+            following = asyncio.ensure_future(anext(chunks, None))
+            await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await following
+                break
+            chunk = following.result()
+            if chunk is None or method == "HEAD":
+                break
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        await chunks.aclose()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _send(answer: Reply, method: str, request: Mapping[bytes, bytes], request_id: str, send: Send) -> None:

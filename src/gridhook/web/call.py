@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import parse_qsl
 
 from gridhook.errors import TooLarge
@@ -21,6 +21,15 @@ MAX_QUERY_FIELDS = 100
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+@runtime_checkable
+class EndsStreams(Protocol):
+    """An application with answers that have no end of their own."""
+
+    def end_streams(self) -> None:
+        """End them all, and every one that is asked for from now on."""
+        ...
 
 
 class ClientGone(Exception):

@@ -5,7 +5,7 @@ The content type is `application/json` and not `application/problem+json`: some 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -54,11 +54,15 @@ _SLUGS: tuple[tuple[type[GridhookError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes out: status, body, and headers beyond Content-Length and X-Request-ID."""
+    """What goes out: status, body, and headers beyond Content-Length and X-Request-ID.
+
+    chunks: instead of a body, pieces that are sent as they come; the connection is closed behind the last one.
+    """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Sequence[tuple[bytes, bytes]] = (JSON, NO_STORE)
+    chunks: AsyncGenerator[bytes, None] | None = field(default=None, repr=False)
 
 
 class Refusal(GridhookError):

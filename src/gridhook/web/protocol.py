@@ -66,7 +66,8 @@ class _Watched:
 
 
 class OneWrite:
-    """Sends an answer of our application: always a head with its content-length, then the whole body.
+    """Sends an answer of our application: a head with its content-length, then the whole body; or, of a stream, pieces until the
+    connection is closed.
 
     uvicorn writes head and body each by itself, and uvloop hands each to the kernel at once: two system calls, and a publisher
     that is woken twice. In one piece it is one call, of some 5 us of the 240 that an event costs this thread.
@@ -93,6 +94,9 @@ class OneWrite:
             elif not cycle.keep_alive:
                 headers.append((b"connection", b"close"))
             self._head = head(message["status"], headers)
+        elif message["type"] == "http.response.body" and message.get("more_body"):
+            cycle.transport.write(self._head + message["body"])
+            self._head = b""
         elif message["type"] == "http.response.body":
             cycle.transport.write(self._head + message["body"] if cycle.scope["method"] != "HEAD" else self._head)
             cycle.response_complete = True

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from gridhook.config import Settings
 from gridhook.errors import Misconfigured
-from gridhook.web.call import App, Receive, Scope, Send
+from gridhook.web.call import App, EndsStreams, Receive, Scope, Send
 from gridhook.web.problems import JSON, NO_STORE, problem
 from gridhook.web.protocol import MAX_HEAD_BYTES, FallbackProtocol, Progress, Protocol
 from gridhook.web.shortcut import AnswersPublishing
@@ -87,6 +87,8 @@ class Server:
         """No new connection, no further request on those there are; running requests go on. Idle connections are closed."""
         if self._listener is not None:
             self._listener.close()
+        if isinstance(self._app, EndsStreams):
+            self._app.end_streams()
         for connection in list(self._state.connections):
             connection.shutdown()
 
