@@ -21,6 +21,7 @@ S = TypeVar("S", bound=Shape)
 W = TypeVar("W", bound=StrEnum)
 
 _MOST_CHARACTERS = 255
+_STATUS = re.compile(r"([1-9][0-9]{2})|([1-9])[xX]{2}", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 _MEMBER = re.compile(r"(?s)(.*) - at `\$\.(\w+)(.*)`")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -75,6 +76,23 @@ def read_text(value: str | None, name: str) -> str | None:
 def read_type(text: str | None, name: str = "type") -> str | None:
     """A name of the catalogue. Raises `Invalid` with the likely meant one."""
     return None if text is None else catalogue.event_type(text, field=name).type
+
+
+def read_outcome(outcome: str | None) -> bool | None:
+    """Whether an attempt was received."""
+    if outcome in (None, "delivered", "failed"):
+        return None if outcome is None else outcome == "delivered"
+    raise Invalid("outcome", "must be delivered or failed")
+
+
+def read_status(text: str | None) -> tuple[int | None, int | None]:
+    """(status, class)"""
+    if text is None:
+        return None, None
+    found = _STATUS.fullmatch(text)
+    if found is None:
+        raise Invalid("status", "must be a status such as 404, or a class such as 4xx")
+    return (int(found[1]), None) if found[1] else (None, int(found[2]))
 
 
 class Query:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from gridhook.errors import Invalid, NotFound
 from gridhook.model import AttemptFilter, AttemptKind, DeliveryFilter, DeliveryState, Reason
 from gridhook.rules.catalogue import EVENT_TYPES
@@ -16,7 +14,7 @@ from gridhook.web.console import NOT_FOUND, ONE, Section, number_of
 from gridhook.web.cursors import LIMIT, MOST, Position, around, cursor, read_cursor
 from gridhook.web.operations import Access, Answer, Parameter, operation
 from gridhook.web.problems import Reply, reply
-from gridhook.web.reading import Query, checked_span
+from gridhook.web.reading import Query, checked_span, read_outcome, read_status
 from gridhook.web.routes import Route
 from gridhook.web.shapes import attempts as attempt_shapes
 from gridhook.web.shapes import deliveries as shapes
@@ -29,7 +27,6 @@ NO_EVENT = "Event not found"
 DAY_MS = 86_400_000
 MINUTES_KEPT_MS = 8 * DAY_MS
 
-_STATUS = re.compile(r"([1-9][0-9]{2})|([1-9])[xX]{2}", re.ASCII)
 _TIME = {"type": "string", "format": "date-time"}
 _EVENT_TYPE = Parameter("type", "Only events of this type.", {"type": "string", "enum": [*EVENT_TYPES]})
 _EVENT_ID = Parameter("event_id", "Only the event with this id.")
@@ -250,11 +247,11 @@ def _cursor(position: Position | None, log: str) -> str | None:
 def _attempt_filter(query: Query) -> AttemptFilter:
     since, until = query.instant("since"), query.instant("until")
     checked_span(since, until)
-    status, status_class = _status(query.text("status"))
+    status, status_class = read_status(query.text("status"))
     return AttemptFilter(
         event_type=query.type(),
         event_id=query.text("event_id"),
-        succeeded=_succeeded(query.text("outcome")),
+        succeeded=read_outcome(query.text("outcome")),
         status=status,
         status_class=status_class,
         reason=query.word("reason", Reason),
@@ -276,22 +273,6 @@ def _delivery_filter(query: Query) -> DeliveryFilter:
         since=since,
         until=until,
     )
-
-
-def _succeeded(outcome: str | None) -> bool | None:
-    if outcome in (None, "delivered", "failed"):
-        return None if outcome is None else outcome == "delivered"
-    raise Invalid("outcome", "must be delivered or failed")
-
-
-def _status(text: str | None) -> tuple[int | None, int | None]:
-    """(status, class)"""
-    if text is None:
-        return None, None
-    found = _STATUS.fullmatch(text)
-    if found is None:
-        raise Invalid("status", "must be a status such as 404, or a class such as 4xx")
-    return (int(found[1]), None) if found[1] else (None, int(found[2]))
 
 
 def routes(service: Service, authenticate: Authenticator) -> list[Route]:
