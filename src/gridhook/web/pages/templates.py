@@ -48,7 +48,9 @@ def date(at: Instant) -> str:
 
 
 def lasting(ms: float) -> str:
-    """A stretch of time in its two largest units: `5 h 12 min`, `8 s`, `120 ms`."""
+    """A stretch of time in its two largest units: `5 h 12 min`, `8 s`, `120 ms`, `0.4 ms`."""
+    if ms < 10:
+        return f"{ms:.1f} ms".replace(".0 ms", " ms")
     if ms < SECOND:
         return f"{ms:.0f} ms"
     for unit, word, below, low in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", SECOND, "s")):
