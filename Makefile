@@ -15,7 +15,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo bench build docs lock upgrade clean
+.PHONY: help setup test lint format demo bench pictures build docs lock upgrade clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ format: setup  ## let ruff mend what it can
 
 bench: setup  ## the numbers of the README, measured here (ARGS=...: see `gridhook bench --help`)
 	@$(BIN)/gridhook bench $(ARGS)
+
+pictures: setup  ## take the README's pictures anew, from the tests in a browser
+	@rm -rf build/pictures
+	@GRIDHOOK_TEST_PICTURES=build/pictures $(BIN)/python -m pytest tests/pages/test_pictures.py
+	@mkdir -p docs/pictures && for name in overview-light webhook-dark attempt-light; do cp build/pictures/readme-$$name-wide.png docs/pictures/$$name.png; done
 
 build: setup  ## the wheel, into dist/, checked: complete, and it runs in a fresh environment
 	@$(BIN)/python tools/wheel.py

@@ -65,15 +65,15 @@ class Stage:
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
         return page
 
-    async def picture(self, page: Page, name: str) -> None:
-        """What the page looks like, light and dark, wide and narrow; only when somebody asked for pictures."""
+    async def picture(self, page: Page, name: str, *, whole: bool = True) -> None:
+        """What the page looks like, light and dark, wide and narrow; only when somebody asked for pictures. whole: beyond the window."""
         if PICTURES is None:
             return
         os.makedirs(PICTURES, exist_ok=True)
         for scheme in ("light", "dark"):
             for width, viewport in (("wide", WIDE), ("narrow", NARROW)):
                 await _dress(page, scheme, viewport)
-                await page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{width}.png", full_page=True)
+                await page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{width}.png", full_page=whole)
         await _dress(page, "light", WIDE)
 
     async def check_accessible(self, page: Page) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from gridhook.app import Gridhook, open_gridhook
+from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.rules.api_signature import sign
 from gridhook.telemetry import Log
@@ -152,7 +153,9 @@ async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) 
 
 
 @asynccontextmanager
-async def running(data_dir: Path, log: Log, *, server: dict[str, Any] | None = None, **changes: Any) -> AsyncIterator[World]:
+async def running(
+    data_dir: Path, log: Log, *, server: dict[str, Any] | None = None, clock: Clock | None = None, **changes: Any
+) -> AsyncIterator[World]:
     given: dict[str, Any] = {
         "data_dir": str(data_dir),
         "listen": "127.0.0.1:0",
@@ -164,7 +167,7 @@ async def running(data_dir: Path, log: Log, *, server: dict[str, Any] | None = N
         **changes,
     }
     settings = Settings(**given)
-    async with open_gridhook(settings, log=log) as gridhook:
+    async with open_gridhook(settings, clock=clock, log=log) as gridhook:
         web = build_app(gridhook.service, settings)
         listening = Server(web, settings, **(server or {}))
         await listening.start()
