@@ -18,7 +18,6 @@ Key: TypeAlias = tuple[Instant, int]
 """(when, id): the place of a row in its log."""
 
 SCAN = 5_000  # rows of an index that one call looks at, when the index alone does not answer the filter
-MOST_COUNTED = 100_000  # rows of one state that `undelivered` counts
 BIGGEST = 2**62  # beyond every instant and id
 FIRST: Key = (-BIGGEST, 0)
 LAST: Key = (BIGGEST, BIGGEST)
@@ -181,8 +180,8 @@ def event(connection: Connection, account_id: str, event_id: str, now: Instant) 
     return EventDetail(StoredEvent(account_id, id, type, time_at, accepted_at, expires_at, bytes(payload), bool(is_test)), owed)
 
 
-def undelivered(connection: Connection, account_id: str, webhook_id: str) -> list[Undelivered]:
-    lane = {"account_id": account_id, "webhook_id": webhook_id, "most": MOST_COUNTED}
+def undelivered(connection: Connection, account_id: str, webhook_id: str, most: int) -> list[Undelivered]:
+    lane = {"account_id": account_id, "webhook_id": webhook_id, "most": most}
     found = [
         Undelivered(DeliveryState.FAILED, FailureReason(why), result, count, oldest, None)
         for why, result, count, oldest in connection.rows("undelivered_failed", **lane)

@@ -295,6 +295,7 @@ class Standing:
     undelivered: list[LastUndelivered]
 
 
+MOST_UNDELIVERED = 100_000  # rows of one state
 MOST_COUNTED = 10_000  # rows: beyond that a page says "more than"
 
 
@@ -642,10 +643,10 @@ class Store(Protocol):
         """Raises `NotFound`."""
         ...
 
-    async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
+    async def undelivered(self, account_id: str, webhook_id: str, *, most: int = MOST_UNDELIVERED) -> list[Undelivered]:
         """What did not arrive, by reason, most first. A failed one that was redelivered counts as what became of the newer one.
 
-        Of each state at most 100,000 are looked at, of failed ones the newest: beyond that
+        Of each state at most `most` are looked at, of failed ones the newest: beyond that
         a count says "at least".
         """
         ...

@@ -57,6 +57,7 @@ from gridhook.store.promises import (
     ANY_ATTEMPT,
     ANY_DELIVERY,
     ANY_WEBHOOK,
+    MOST_UNDELIVERED,
     AttemptDetail,
     AttemptPage,
     Challenge,
@@ -416,8 +417,8 @@ class SqlStore:
     async def event(self, account_id: str, event_id: str, *, now: Instant) -> EventDetail:
         return await self._readers.run(history.event, account_id, event_id, now)
 
-    async def undelivered(self, account_id: str, webhook_id: str) -> list[Undelivered]:
-        return await self._readers.run(history.undelivered, account_id, webhook_id)
+    async def undelivered(self, account_id: str, webhook_id: str, *, most: int = MOST_UNDELIVERED) -> list[Undelivered]:
+        return await self._readers.run(history.undelivered, account_id, webhook_id, most)
 
     # --- redelivery ---------------------------------------------------------------------------------------------
 

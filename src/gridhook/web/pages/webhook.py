@@ -13,8 +13,7 @@ from gridhook.rules.certificates import CertificateState
 from gridhook.rules.diagnosis import Diagnosis, diagnose
 from gridhook.rules.retry import RECEIVED
 from gridhook.service.webhooks import Detail
-from gridhook.store.history import MOST_COUNTED
-from gridhook.store.promises import Undelivered
+from gridhook.store.promises import MOST_COUNTED, Undelivered
 from gridhook.store.rows import result_of
 from gridhook.web.call import Call
 from gridhook.web.operations import page
@@ -122,7 +121,7 @@ class WebhookPages:
         since = now - now % step + step - length
         detail, undelivered, newest, minutes = await asyncio.gather(
             service.webhooks.detail(*key),
-            service.store.undelivered(*key),
+            service.store.undelivered(*key, most=MOST_COUNTED),
             service.store.attempts(*key, limit=LAST),
             service.store.minutes(*key, since=since),
         )
