@@ -43,7 +43,8 @@ class Worker(Channel<JsonElement> waiting, ILogger<Worker> log) : BackgroundServ
         await foreach (var @event in waiting.Reader.ReadAllAsync(stopping))
         {
             var isTest = @event.TryGetProperty("test", out var test) && test.GetBoolean(); // made by "Send Test"
-            log.LogInformation("{Type} {Id} test: {Test} {Data}", @event.GetProperty("type"), @event.GetProperty("id"), isTest, @event.GetProperty("data"));
+            var what = (@event.GetProperty("type"), @event.GetProperty("id"));
+            log.LogInformation("{What} test: {Test} {Data}", what, isTest, @event.GetProperty("data"));
         }
     }
 }
