@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "gridhook"
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 # Data that the program cannot do without; one example of each is looked for, lest an empty source tree pass as complete.
-ESSENTIAL = ("gridhook/py.typed", "gridhook/catalogue/*.json", "gridhook/store/**/*.sql")
+ESSENTIAL = ("gridhook/py.typed", "gridhook/catalogue/*.json", "gridhook/store/**/*.sql", "gridhook/web/samples/*.php")
 
 
 def main() -> int:

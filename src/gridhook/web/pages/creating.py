@@ -20,6 +20,7 @@ from gridhook.web.operations import page
 from gridhook.web.pages.families import families
 from gridhook.web.pages.forms import Form
 from gridhook.web.pages.front import Front
+from gridhook.web.pages.samples import samples
 from gridhook.web.pages.verifying import CREATED, watch
 from gridhook.web.pages.views import BASE, ONE, WEBHOOKS, View
 from gridhook.web.problems import NO_STORE, Reply
@@ -100,7 +101,7 @@ class Creating:
             certificate = await self._front.service.certificates.presented(view.account.id, webhook.id)
         found = await watch(self._front, webhook, CREATED)
         return await self._front.show(
-            view, "webhook_created.html", webhook=webhook, certificate=certificate, watch=found, is_news=False, samples=()
+            view, "webhook_created.html", webhook=webhook, certificate=certificate, watch=found, is_news=False, samples=samples()
         )
 
     @page("getCertificate", "The certificate that a webhook presents, in PEM")

@@ -1,4 +1,4 @@
-// dotnet new web -o receiver, put this in place of its Program.cs, then in receiver:
+// .NET 8 or newer: dotnet new web -o receiver, put this in place of its Program.cs, then in receiver:
 // PRIVATE_KEY=... dotnet run --urls http://127.0.0.1:8000     (without PRIVATE_KEY it answers the handshake only)
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
@@ -43,8 +43,7 @@ class Worker(Channel<JsonElement> waiting, ILogger<Worker> log) : BackgroundServ
         await foreach (var @event in waiting.Reader.ReadAllAsync(stopping))
         {
             var isTest = @event.TryGetProperty("test", out var test) && test.GetBoolean(); // made by "Send Test"
-            var what = (@event.GetProperty("type"), @event.GetProperty("id"));
-            log.LogInformation("{What} test: {Test} {Data}", what, isTest, @event.GetProperty("data"));
+            log.LogInformation("{Test} {Event}", isTest ? "Test:" : "Event:", @event);
         }
     }
 }

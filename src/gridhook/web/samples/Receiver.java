@@ -1,5 +1,7 @@
-// A project of https://start.spring.io with "Spring Web" (Java 17 or newer), and this as src/main/java/Receiver.java; then
+// A Maven project of https://start.spring.io with "Spring Web" (Java 17 or newer), this file in place of its application class; then
 // PRIVATE_KEY=... SERVER_PORT=8000 ./mvnw spring-boot:run     (without PRIVATE_KEY it answers the handshake only)
+package com.example.demo;
+
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.Map;
@@ -39,7 +41,7 @@ public class Receiver {
         if (PRIVATE_KEY.isEmpty() || !MessageDigest.isEqual(given, expected)) return ResponseEntity.status(401).build();
 
         // An event may come twice, even at the same moment: take each id once.
-        if (seen.add((String) event.get("id"))) later.submit(() -> workOn(event)); // for real, store the event first: after your 200 it is yours
+        if (seen.add((String) event.get("id"))) later.submit(() -> workOn(event)); // for real, store it first: your 200 makes it yours
         return ResponseEntity.ok(Map.of("received", true)); // the second one gets 200 too; answer within 15 seconds
     }
 

@@ -1,4 +1,4 @@
-// No packages needed: PRIVATE_KEY=... go run receiver.go     (without PRIVATE_KEY it answers the handshake only)
+// Go 1.22 or newer, no packages: PRIVATE_KEY=... go run receiver.go     (without PRIVATE_KEY it answers the handshake only)
 package main
 
 import (
@@ -22,8 +22,9 @@ type Event struct { // a CloudEvent
 
 var (
 	privateKey = os.Getenv("PRIVATE_KEY") // shown once, when the webhook is created
-	seen       sync.Map                   // keep these ids in your database, for a day: retries end after 6 hours, but a person may send an event again
-	waiting    = make(chan Event, 1000)
+	// Keep these ids in your database, for a day: retries end after 6 hours, but a person may send an event again.
+	seen    sync.Map
+	waiting = make(chan Event, 1000)
 )
 
 func webhook(w http.ResponseWriter, r *http.Request) {
