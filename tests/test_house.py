@@ -63,6 +63,16 @@ def test_every_route_is_documented(tmp_path: Path) -> None:
     assert [line for line in offered if f"`{line}`" not in documented] == []
 
 
+def test_an_operation_id_names_one_operation(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path))
+    told: dict[str, set[int]] = {}
+    for route in build_app(Gridhook(settings).service, settings).routes.all:
+        for operation in route.operations.values():
+            told.setdefault(operation.id, set()).add(id(operation))
+    assert {"pauseWebhook", "console.pauseWebhook"} <= told.keys()
+    assert [name for name, operations in told.items() if len(operations) > 1] == []
+
+
 def test_every_command_and_option_says_what_it_does() -> None:
     silent = []
     for context, command in pages.commands():

@@ -94,8 +94,8 @@ def operation(
 
 
 def page(id: str, summary: str) -> Callable[[H], H]:
-    """Declares that the handler below it answers a browser."""
-    return operation(id, "Console", summary, "", access=Access.BROWSER, answers={})
+    """Declares that the handler below it answers a browser. Its id is no API operation's: `pauseWebhook` is another thing."""
+    return operation(f"console.{id}", "Console", summary, "", access=Access.BROWSER, answers={})
 
 
 def operation_of(handler: Callable[..., Any]) -> Operation:

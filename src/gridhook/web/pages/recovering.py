@@ -85,7 +85,7 @@ class Recovering:
                 wanted.errors[_FIELD_OF.get(refusal.field, refusal.field)] = f"{refusal.message}."
         return await self._form(view, webhook, wanted, foretold)
 
-    @page("startRecoveryPage", "Recover")
+    @page("startRecovery", "Recover")
     async def start(self, call: Call) -> Reply:
         view, form = await self._front.change(call)
         webhook = await self._front.webhook(view, call)
@@ -114,7 +114,7 @@ class Recovering:
             view, "recoveries.html", webhook=webhook, here=here, **await shown_recoveries(self._front, view, webhook)
         )
 
-    @page("cancelRecoveryPage", "Cancel a recovery")
+    @page("cancelRecovery", "Cancel a recovery")
     async def cancel(self, call: Call) -> Reply:
         view, _ = await self._front.change(call)
         webhook = await self._front.webhook(view, call)
