@@ -45,6 +45,7 @@ PLANS: dict[str, tuple[dict[str, object], str]] = {
         for way in ("before", "after")
     },
     "webhook_page": ({"account_id": "acc", "limit": 10, "offset": 0, **ANY_WEBHOOK}, "webhooks_newest"),
+    "webhooks_by_ids": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "webhooks_pkey"),
     "hours": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]', "since": NOON}, "webhook_minutes_pkey"),
     "held": ({"account_id": "acc", "webhook_ids": '["w1", "w2"]'}, "deliveries_held"),
     "fan_out": ({"account_id": "acc", "event_type": "t1", "now": NOON}, "subscriptions_pkey"),

@@ -417,6 +417,10 @@ class Store(Protocol):
         """Raises `NotFound` for another account's or a deleted one."""
         ...
 
+    async def webhooks_by_ids(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Webhook]:
+        """By id; another account's and deleted ones are left out."""
+        ...
+
     async def webhooks(self, account_id: str, *, offset: int, limit: int, filter: WebhookFilter = ANY_WEBHOOK) -> WebhookPage:
         """Newest first (created_at, then id, descending). `total`: how many match."""
         ...

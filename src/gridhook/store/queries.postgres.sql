@@ -226,3 +226,8 @@ webhook_id = ANY (ARRAY(SELECT json_array_elements_text(:webhook_ids::json)))
 UPDATE webhook_certificates c SET accepted_at = s.accepted_at
 FROM unnest(:accepted_at::bigint[], :account_id::text[], :webhook_id::text[], :id::text[]) AS s (accepted_at, account_id, webhook_id, id)
 WHERE c.account_id = s.account_id AND c.webhook_id = s.webhook_id AND c.id = s.id AND c.accepted_at IS NULL
+
+-- piece: webhooks_among
+-- One by one: without the LIMIT the planner walks all of the account's.
+json_array_elements_text(:webhook_ids::json) AS wanted (webhook_id), LATERAL (
+  SELECT * FROM webhooks WHERE account_id = :account_id AND id = wanted.webhook_id AND deleted_at IS NULL LIMIT 1) AS w

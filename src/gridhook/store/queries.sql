@@ -276,6 +276,15 @@ SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL AND {webhook_matches}
 ORDER BY created_at DESC, id DESC LIMIT :limit OFFSET :offset
 
+-- piece: webhooks_among
+-- Named in a JSON array.
+webhooks WHERE id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND deleted_at IS NULL
+
+-- name: webhooks_by_ids
+-- Several of one account's.
+SELECT {webhook_columns}
+FROM {webhooks_among}
+
 -- name: webhook_total
 -- How many there are in all.
 SELECT count(*) FROM webhooks WHERE account_id = :account_id AND deleted_at IS NULL

@@ -31,6 +31,11 @@ def webhook(connection: Connection, account_id: str, webhook_id: str) -> Webhook
     return webhook_from(rows[0])
 
 
+def webhooks_by_ids(connection: Connection, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Webhook]:
+    rows = connection.rows("webhooks_by_ids", account_id=account_id, webhook_ids=json.dumps(list(webhook_ids)))
+    return {found.id: found for found in map(webhook_from, rows)}
+
+
 def webhooks(connection: Connection, account_id: str, offset: int, limit: int, filter: WebhookFilter) -> WebhookPage:
     is_failing = filter.state is WebhookState.FAILING
     which = {

@@ -229,6 +229,9 @@ class SqlStore:
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook:
         return await self._readers.run(reads.webhook, account_id, webhook_id)
 
+    async def webhooks_by_ids(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, Webhook]:
+        return await self._readers.run(reads.webhooks_by_ids, account_id, webhook_ids)
+
     async def webhooks(self, account_id: str, *, offset: int, limit: int, filter: WebhookFilter = ANY_WEBHOOK) -> WebhookPage:
         return await self._readers.run(reads.webhooks, account_id, offset, limit, filter)
 
