@@ -236,6 +236,6 @@ async def test_viewers_find_no_form_and_are_refused_and_strangers_find_nothing(s
     stranger = await stage.sign_in("eve@example.com", tenant=stage.world.theirs)
     elsewhere = stage.base.replace(stage.world.ours.account_id, stage.world.theirs.account_id)
     for base in (stage.base, elsewhere):
-        for path in ("created", "verification", "certificate.pem"):
+        for path in ("created", "verification", "settings/certificates"):
             assert (await stranger.request.get(f"{base}/webhooks/{created['id']}/{path}")).status == 404
     assert receiver.handshakes == []

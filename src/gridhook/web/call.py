@@ -21,6 +21,7 @@ MAX_QUERY_FIELDS = 100
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_ROW_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 @runtime_checkable
@@ -113,3 +114,8 @@ def _too_large(limit: int) -> TooLarge:
 def is_id(text: str) -> bool:
     """Whether this can be the id of anything of ours: what cannot be is not looked up."""
     return _ID.fullmatch(text) is not None
+
+
+def row_id(text: str) -> int | None:
+    """The number of an attempt or a delivery; None for what cannot be one."""
+    return int(text) if _ROW_ID.fullmatch(text) and int(text) < 2**63 else None

@@ -6,7 +6,7 @@ from gridhook.errors import NotFound
 from gridhook.model import Webhook
 from gridhook.service import Service
 from gridhook.web.auth import Authenticator
-from gridhook.web.call import Call, is_id
+from gridhook.web.call import Call, is_id, row_id
 
 BASE = "/v1/console/webhooks"
 ONE = BASE + "/{webhook_id}"
@@ -34,6 +34,7 @@ class Section:
 
 def number_of(text: str, gone: str) -> int:
     """The id of a row of ours. Raises `NotFound(gone)` for what cannot be one."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 2**63):
+    number = row_id(text)
+    if number is None:
         raise NotFound(gone)
-    return int(text)
+    return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gridhook.errors import NotFound
-from gridhook.model import Webhook
+from gridhook.model import Certificate, Webhook
 from gridhook.service import Service
 from gridhook.service.certificates import Shown
 from gridhook.web.auth import Authenticator
@@ -69,7 +69,7 @@ class Certificates(Section):
         webhook = await self._webhook(caller.account_id, call)
         name = call.params["certificate_id"]
         one = await self._one(webhook, name.removesuffix(SUFFIX))
-        return _file(one) if name.endswith(SUFFIX) or _asks_for_file(call) else reply(200, shapes.with_pem(one))
+        return pem_file(one.certificate) if name.endswith(SUFFIX) or _asks_for_file(call) else reply(200, shapes.with_pem(one))
 
     @operation(
         "cancelCertificate",
@@ -105,8 +105,8 @@ def _asks_for_file(call: Call) -> bool:
     return PEM in ranges
 
 
-def _file(one: Shown) -> Reply:
-    certificate = one.certificate
+def pem_file(certificate: Certificate) -> Reply:
+    """The certificate, then its issuer's, to be kept as a file."""
     name = f"{certificate.webhook_id}-{certificate.id}{SUFFIX}".encode()
     headers: Headers = [
         (b"content-type", PEM.encode()),

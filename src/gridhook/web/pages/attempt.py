@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import msgspec
 
@@ -13,7 +12,7 @@ from gridhook.model import Answered, Attempt, AttemptKind, Webhook
 from gridhook.rules import ids
 from gridhook.rules.requests import CLOUDEVENT, USER_AGENT
 from gridhook.store.promises import AttemptDetail
-from gridhook.web.call import Call
+from gridhook.web.call import Call, row_id
 from gridhook.web.operations import page
 from gridhook.web.pages.attempts import OF_WEBHOOK, result_of
 from gridhook.web.pages.front import Front
@@ -70,7 +69,6 @@ class OneAttempt:
             it=it,
             received=received,
             words=words,
-            phrase=_phrase(it.status),
             steps=steps(attempt),
             sent=_sent_headers(attempt, names),
             payload=payload[:MOST_SHOWN],
@@ -112,10 +110,10 @@ class OneAttempt:
         return await self._front.done(view, here, notice=f"The delivery goes out again now, {words}.")
 
     async def _found(self, view: View, call: Call) -> AttemptDetail:
-        text = call.params["attempt_id"]
+        number = row_id(call.params["attempt_id"])
         try:
-            if text.isascii() and text.isdigit() and len(text) < 19:
-                found = await self._front.service.store.attempt(view.account.id, int(text))
+            if number is not None:
+                found = await self._front.service.store.attempt(view.account.id, number)
                 if found.attempt.webhook_id == call.params["webhook_id"]:
                     return found
         except NotFound:
@@ -165,10 +163,6 @@ def _sent_headers(attempt: Attempt, names: tuple[str, ...]) -> list[tuple[str, s
 def _may_redeliver(view: View, attempt: Attempt, webhook: Webhook | None) -> bool:
     is_ready = webhook is not None and webhook.is_verified and webhook.paused_at is None
     return view.may_change and is_ready and attempt.delivery_id is not None
-
-
-def _phrase(status: int | None) -> str:
-    return HTTPStatus(status).phrase if status in {one.value for one in HTTPStatus} else ""
 
 
 def routes(front: Front) -> list[Route]:

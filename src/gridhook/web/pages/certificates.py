@@ -5,14 +5,14 @@ from __future__ import annotations
 from gridhook.errors import Conflict, Forbidden, Invalid, NotFound, Stale, TooMany
 from gridhook.model import AuthMethod, Webhook
 from gridhook.web.call import Call, is_id
+from gridhook.web.console.certificates import SUFFIX, pem_file
 from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.settings import SETTINGS, address, certificates_of, detail_of, sentence, show
 from gridhook.web.pages.views import View
-from gridhook.web.problems import NO_STORE, Headers, Reply
+from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
-SUFFIX = ".pem"
 NO_CERTIFICATE = "This certificate does not exist, or is another webhook's."
 
 
@@ -45,9 +45,7 @@ class Certificates:
             one = (await self._front.service.certificates.one(view.account.id, webhook.id, certificate_id)).certificate
         except NotFound:
             raise NotFound(NO_CERTIFICATE) from None
-        as_file = f'attachment; filename="{webhook.id}-{one.serial[:16]}{SUFFIX}"'.encode()
-        headers: Headers = [(b"content-type", b"application/x-pem-file"), (b"content-disposition", as_file)]
-        return Reply(200, one.chain, [*headers, (b"x-content-type-options", b"nosniff"), NO_STORE])
+        return pem_file(one)
 
     @page("issueCertificate", "Issue the next certificate")
     async def rotate(self, call: Call) -> Reply:

@@ -23,7 +23,7 @@ from gridhook.web.pages.front import Front
 from gridhook.web.pages.samples import samples
 from gridhook.web.pages.verifying import CREATED, watch
 from gridhook.web.pages.views import BASE, ONE, WEBHOOKS, View
-from gridhook.web.problems import NO_STORE, Reply
+from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
 LONGEST_URL = 4096  # characters that are looked at; what is longer is refused anyway
@@ -103,16 +103,6 @@ class Creating:
         return await self._front.show(
             view, "webhook_created.html", webhook=webhook, certificate=certificate, watch=found, is_news=False, samples=samples()
         )
-
-    @page("getCertificate", "The certificate that a webhook presents, in PEM")
-    async def certificate(self, call: Call) -> Reply:
-        view = await self._front.view(call)
-        webhook = await self._front.webhook(view, call)
-        certificate = await self._front.service.certificates.presented(view.account.id, webhook.id)
-        if certificate is None or webhook.auth_method is not AuthMethod.MTLS:
-            raise NotFound("This webhook presents no certificate.")
-        as_file = f'attachment; filename="{webhook.id}-{certificate.serial[:16]}.pem"'.encode()
-        return Reply(200, certificate.chain, [(b"content-type", b"application/x-pem-file"), (b"content-disposition", as_file), NO_STORE])
 
     @page("checkUrl", "What the guard thinks of a URL")
     async def check(self, call: Call) -> Reply:
@@ -273,6 +263,5 @@ def routes(front: Front) -> list[Route]:
     return [
         Route(WEBHOOKS + "/new", {"GET": pages.form, "POST": pages.create}),
         Route(ONE + f"/{CREATED}", {"GET": pages.created}),
-        Route(ONE + "/certificate.pem", {"GET": pages.certificate}),
         Route(BASE + "/check-url", {"GET": pages.check}),
     ]

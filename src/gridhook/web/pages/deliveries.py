@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, TypeAlias
 
-from gridhook.errors import Conflict, Invalid, NotFound
+from gridhook.errors import Conflict, NotFound
 from gridhook.model import Delivery, DeliveryFilter, DeliveryState, FailureReason, Webhook
 from gridhook.rules.catalogue import EVENT_TYPES
-from gridhook.web.call import Call
-from gridhook.web.cursors import Position, around, cursor, read_cursor
+from gridhook.web.call import Call, row_id
+from gridhook.web.cursors import Position
 from gridhook.web.operations import page
-from gridhook.web.pages import times
+from gridhook.web.pages import logs, times
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.recovering import shown_recoveries
 from gridhook.web.pages.views import ONE, View
 from gridhook.web.problems import Reply
-from gridhook.web.reading import checked_span, read_text
+from gridhook.web.reading import read_text
 from gridhook.web.routes import Route
 
 DELIVERIES = ONE + "/deliveries"
 PAGE = 25
-STRETCHES = 4  # of a long log that are looked at for one page, should the first hold no match
 FIELDS = ("state", "type", "event_id", "result", "since", "until")
 _WHY = {
     FailureReason.EXHAUSTED: "every attempt was made",
@@ -32,22 +30,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the list is narrowed down to: the fields as they stand in the address, and what they mean. errors: of which field, what."""
-
-    fields: Mapping[str, str]
-    filter: DeliveryFilter
-    errors: Mapping[str, str]
-
-    @property
-    def is_any(self) -> bool:
-        return not self.fields
-
-    def query(self, **more: str) -> str:
-        """Of an address that shows this; empty for all."""
-        text = urlencode({**self.fields, **more})
-        return f"?{text}" if text else ""
+Asked: TypeAlias = logs.Asked[DeliveryFilter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +79,15 @@ class Deliveries:
         here = DELIVERIES.format(account_id=view.account.id, webhook_id=webhook.id)
         wanted = [form.text("one")] if "one" in form else form.all("delivery")
         # What the list was narrowed down to stays; nothing else of it is believed.
-        there = here + asked_of({name: form.text(name) for name in FIELDS}).query()
+        there = here + asked_of(logs.Fields({name: form.text(name) for name in FIELDS})).query()
         sent = forward = 0
         refused: dict[str, int] = {}
         for text in dict.fromkeys(wanted[:PAGE]):
             try:
-                if not (text.isascii() and text.isdigit() and len(text) < 19):
+                number = row_id(text)
+                if number is None:
                     raise NotFound("no such delivery")
-                done = await self._front.service.redelivery.redeliver(view.account.id, webhook.id, int(text))
+                done = await self._front.service.redelivery.redeliver(view.account.id, webhook.id, number)
             except (Conflict, NotFound) as refusal:
                 words = "a delivery is gone: it is past retention" if isinstance(refusal, NotFound) else str(refusal)
                 refused[words] = refused.get(words, 0) + 1
@@ -117,77 +101,51 @@ class Deliveries:
         return self._front.go(there)
 
     async def _found(self, view: View, webhook: Webhook, call: Call, asked: Asked) -> dict[str, Any]:
-        log = f"{webhook.id}/deliveries"
-        older, newer = call.argument("cursor"), call.argument("newer")
-        before, after = read_cursor(older, log), None if older else read_cursor(newer, log, "newer")
-        rows, following = ([], None) if asked.errors else await self._page(webhook, asked.filter, before, after)
-        next_at, newer_at = around([(row.created_at, row.id) for row in rows], following, before=before, after=after)
         path = DELIVERIES.format(account_id=view.account.id, webhook_id=webhook.id)
-        is_top = before is None and after is None
-        here = asked.query(**({"cursor": older} if older else {"newer": newer} if newer else {}))
+        part = await logs.part_of(call, f"{webhook.id}/deliveries", path, asked, self._look(webhook, asked), _place, size=PAGE)
         return {
             "webhook": webhook,
             "asked": asked,
-            "rows": [_row(one) for one in rows],
-            "is_top": is_top,
+            "rows": [_row(one) for one in part.rows],
+            "is_top": part.is_top,
             "path": path,
-            "rows_at": f"{path}/rows{here}",
+            "rows_at": f"{path}/rows{asked.query(**part.here)}",
             "here": ONE.format(account_id=view.account.id, webhook_id=webhook.id),
-            "older": None if next_at is None else path + asked.query(cursor=cursor(next_at, log)),
-            "newer": None if is_top or newer_at is None else path + asked.query(newer=cursor(newer_at, log)),
+            "older": part.older,
+            "newer": part.newer,
             "may_send": view.may_change and webhook.is_verified and webhook.paused_at is None,
         }
 
-    async def _page(
-        self, webhook: Webhook, filter: DeliveryFilter, before: Position | None, after: Position | None
-    ) -> tuple[list[Delivery], Position | None]:
-        """Newest first, and where it goes on in the direction asked for. One call looks at a stretch of the log only."""
+    def _look(self, webhook: Webhook, asked: Asked) -> logs.Look[Delivery]:
         store, now = self._front.service.store, self._front.service.clock.now()
-        found: list[Delivery] = []
-        following = None
-        for _ in range(STRETCHES):
-            one = await store.deliveries(
-                webhook.account_id, webhook.id, before=before, after=after, filter=filter, limit=PAGE - len(found), now=now
+
+        async def look(before: Position | None, after: Position | None, limit: int) -> tuple[Sequence[Delivery], Position | None]:
+            found = await store.deliveries(
+                webhook.account_id, webhook.id, before=before, after=after, filter=asked.filter, limit=limit, now=now
             )
-            found += one.deliveries
-            following = one.next
-            if following is None or len(found) >= PAGE:
-                break
-            before, after = (following, None) if after is None else (None, following)
-        return (found if after is None else found[::-1]), following
+            return found.deliveries, found.next
+
+        return look
 
 
 def asked_in(call: Call) -> Asked:
-    return asked_of({name: call.argument(name) or "" for name in FIELDS})
+    return asked_of(logs.arguments(call, FIELDS))
 
 
-def asked_of(given: Mapping[str, str]) -> Asked:
-    """The fields that say something, and their filter. What cannot be read is an error of its field, and narrows nothing down."""
-    fields = {name: text.strip() for name, text in given.items() if text.strip()}
-    errors: dict[str, str] = {}
-    state = fields.get("state")
-    if state is not None and state not in list(DeliveryState):
-        errors["state"] = "There is no such state."
-    if fields.get("type", EVENT_TYPES[0]) not in EVENT_TYPES:
-        errors["type"] = "There is no such event type."
-    texts: dict[str, str | None] = {}
-    for name in ("event_id", "result"):
-        try:
-            texts[name] = read_text(fields.get(name), name)
-        except Invalid as refusal:
-            errors[name] = f"{refusal.message}."
-    since, until = times.read(fields, "since", errors), times.read(fields, "until", errors)
-    try:
-        checked_span(since, until)
-    except Invalid as refusal:
-        errors["until"] = f"{refusal.message}."
-    if errors:
-        return Asked(fields, DeliveryFilter(), errors)
-    return Asked(
-        fields,
-        DeliveryFilter((DeliveryState(state),) if state else (), fields.get("type"), texts["event_id"], texts["result"], since, until),
-        {},
-    )
+def asked_of(fields: logs.Fields) -> Asked:
+    state = fields.one_of("state", [*DeliveryState], "state")
+    event_type = fields.one_of("type", EVENT_TYPES, "event type")
+    event_id = fields.read("event_id", lambda text: read_text(text, "event_id"))
+    result = fields.read("result", lambda text: read_text(text, "result"))
+    since, until = fields.span()
+    if fields.errors:
+        return logs.Asked(fields.texts, DeliveryFilter(), fields.errors)
+    filter = DeliveryFilter((DeliveryState(state),) if state else (), event_type, event_id, result, since, until)
+    return logs.Asked(fields.texts, filter, {})
+
+
+def _place(delivery: Delivery) -> Position:
+    return delivery.created_at, delivery.id
 
 
 def _row(one: Delivery) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -10,10 +9,10 @@ import msgspec
 
 from gridhook.errors import Conflict, NotFound
 from gridhook.model import AttemptFilter, Delivery, DeliveryState, Webhook
-from gridhook.web.call import Call, is_id
+from gridhook.web.call import Call, is_id, row_id
 from gridhook.web.operations import page
 from gridhook.web.pages.attempt import MOST_SHOWN
-from gridhook.web.pages.attempts import Row, result_of
+from gridhook.web.pages.attempts import Row, name_of, result_of
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import BASE, View
 from gridhook.web.problems import Reply
@@ -48,13 +47,13 @@ class Events:
         except NotFound:
             raise NotFound(GONE) from None
         log = await store.attempts(view.account.id, None, filter=AttemptFilter(event_id=event_id), limit=MOST_ATTEMPTS)
-        webhooks = await self._webhooks(view, {one.webhook_id for one in found.deliveries} | {one.webhook_id for one in log.attempts})
+        wanted = {one.webhook_id for one in found.deliveries} | {one.webhook_id for one in log.attempts}
+        webhooks = await store.webhooks_by_ids(view.account.id, list(wanted))
         payload = msgspec.json.format(found.event.payload, indent=2).decode("utf-8", "replace") if found.event.payload else ""
         rows = []
         for attempt in log.attempts:
             received, words = result_of(attempt)
-            webhook = webhooks.get(attempt.webhook_id)
-            rows.append(Row(attempt, received, words, "", "a deleted webhook" if webhook is None else webhook.name, False))
+            rows.append(Row(attempt, received, words, "", name_of(webhooks.get(attempt.webhook_id)), False))
         return await self._front.show(
             view,
             "event.html",
@@ -71,13 +70,13 @@ class Events:
     async def redeliver(self, call: Call) -> Reply:
         view, form = await self._front.change(call)
         event_id = _readable(call.params["event_id"])
-        webhook_id, delivery_id = form.text("webhook"), form.text("delivery")
-        if not is_id(webhook_id) or not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
+        webhook_id, delivery_id = form.text("webhook"), row_id(form.text("delivery"))
+        if not is_id(webhook_id) or delivery_id is None:
             raise NotFound("This delivery does not exist.")
         here = address(view, event_id)
         told = {}
         try:
-            done = await self._front.service.redelivery.redeliver(view.account.id, webhook_id, int(delivery_id))
+            done = await self._front.service.redelivery.redeliver(view.account.id, webhook_id, delivery_id)
             self._front.note(view, "redelivered", webhook=webhook_id, deliveries=1)
             words = "ahead of schedule" if done.brought_forward else "with the same event id"
             told["notice"] = f"The delivery goes out again now, {words}."
@@ -86,13 +85,6 @@ class Events:
         # A page asks for what it is to tell by its path as it is once decoded.
         await self._front.service.people.leave(view.visitor, f"{view.base}/events/{event_id}", told)
         return self._front.go(here)
-
-    async def _webhooks(self, view: View, wanted: set[str]) -> dict[str, Webhook]:
-        found = await asyncio.gather(*(self._front.service.store.webhook(view.account.id, id) for id in wanted), return_exceptions=True)
-        for one in found:
-            if isinstance(one, BaseException) and not isinstance(one, NotFound):
-                raise one
-        return {one.id: one for one in found if isinstance(one, Webhook)}
 
 
 def address(view: View, event_id: str) -> str:

@@ -52,6 +52,18 @@ class Form:
             raise Invalid(name, "must be a number that makes sense here")
         return number
 
+    def whole(self, name: str) -> int | None:
+        """Likewise, without a fraction."""
+        number = self.number(name)
+        if number is not None and number != int(number):
+            raise Invalid(name, "must be a whole number")
+        return None if number is None else int(number)
+
+
+def sentence(words: str) -> str:
+    """A refusal's words as one: with a capital, and an end."""
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
+
 
 async def read_form(call: Call, csrf: str | None) -> Form:
     """The fields of a POST. csrf: the session's; None for a form that needs no session. Raises `Forbidden` for another site's form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gridhook.model import Instant
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+_STATUSES = frozenset(HTTPStatus)
 
 
 def render(name: str, **context: Any) -> str:
@@ -33,7 +35,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.globals["asset"] = assets.address
-    environment.filters.update(utc=utc, rfc3339=rfc3339, lasting=lasting, ago=ago, number=number, percent=percent, date=date)
+    environment.filters.update(utc=utc, rfc3339=rfc3339, lasting=lasting, ago=ago, number=number, percent=percent, date=date, phrase=phrase)
     return environment
 
 
@@ -85,3 +87,8 @@ def percent(share: float) -> str:
     if 0 < value < 0.1:
         return "0.1 %"
     return f"{value:.1f} %".replace(".0 %", " %")
+
+
+def phrase(status: int) -> str:
+    """Of a status, as it stands in a status line: `Not Found`; empty for one that has none."""
+    return HTTPStatus(status).phrase if status in _STATUSES else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import msgspec
 
@@ -12,7 +11,7 @@ from gridhook.model import Attempt, AttemptKind, Instant, Webhook
 from gridhook.rules import ids, samples
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.rules.cloudevents import synthetic_event
-from gridhook.web.call import Call
+from gridhook.web.call import Call, row_id
 from gridhook.web.operations import page
 from gridhook.web.pages.families import families
 from gridhook.web.pages.front import Front
@@ -39,7 +38,6 @@ class Sent:
     attempt: attempt_shapes.AttemptDetail
     at: Instant
     succeeded: bool
-    phrase: str
     phases: tuple[tuple[str, float], ...]
     excerpt: str
     is_cut: bool
@@ -59,10 +57,11 @@ async def chosen_test(front: Front, view: View, webhook: Webhook, type: str | No
 
 async def sent_test(front: Front, view: View, webhook: Webhook, attempt_id: str | None) -> Sent | None:
     """A test of this webhook that was sent; None for anything else."""
-    if attempt_id is None or not (attempt_id.isascii() and attempt_id.isdigit() and len(attempt_id) < 19):
+    number = row_id(attempt_id or "")
+    if number is None:
         return None
     try:
-        found = await front.service.store.attempt(view.account.id, int(attempt_id))
+        found = await front.service.store.attempt(view.account.id, number)
     except NotFound:
         return None
     if found.attempt.webhook_id != webhook.id or found.attempt.kind is not AttemptKind.TEST:
@@ -114,7 +113,6 @@ def _sent(attempt: attempt_shapes.AttemptDetail, logged: Attempt) -> Sent:
         attempt,
         logged.started_at,
         attempt.status in (200, 201),
-        HTTPStatus(attempt.status).phrase if attempt.status in {one.value for one in HTTPStatus} else "",
         tuple((name, ms) for name, ms in phases if ms is not None),
         body[:EXCERPT],
         len(body) > EXCERPT or bool(attempt.response and attempt.response.truncated),

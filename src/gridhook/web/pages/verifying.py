@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from gridhook.errors import TooMany
@@ -31,7 +30,6 @@ class Watch:
     is_running: bool
     attempt: attempt_shapes.Attempt | None
     started_at: Instant | None
-    phrase: str  # of the answer's status
     request: str | None
     mark: str
     page: str
@@ -48,7 +46,6 @@ async def watch(front: Front, webhook: Webhook, page: str = "") -> Watch:
         is_running=is_running,
         attempt=shown,
         started_at=None if attempt is None else attempt.started_at,
-        phrase=_phrase(None if shown is None else shown.status),
         request=None if attempt is not None and _was_spared(attempt) else _request(webhook.url),
         mark=f"{webhook.status}-{int(is_running)}-{0 if attempt is None else attempt.id}",
         page=page,
@@ -96,10 +93,6 @@ def _address(view: View, webhook: Webhook, page: str) -> str:
 
 def _was_spared(attempt: Attempt) -> bool:
     return isinstance(attempt.outcome, Unreachable) and attempt.outcome.reason is Reason.NOT_SENT
-
-
-def _phrase(status: int | None) -> str:
-    return HTTPStatus(status).phrase if status in {one.value for one in HTTPStatus} else ""
 
 
 def _request(url: str) -> str:
