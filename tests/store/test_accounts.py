@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Account, AccountSecret, PublisherKey, Sealed
+from gridhook.model import Account, AccountSecret, Membership, Person, PublisherKey, Role, Sealed
 from gridhook.store.promises import Want, WebhookEdit
 from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, log, publish
@@ -34,6 +34,25 @@ async def test_accounts_are_listed_oldest_first_and_enterprise_can_be_switched(s
     assert [(one.id, one.enterprise) for one in await store.accounts()] == [("old", False), ("young", True)]
     with pytest.raises(NotFound):
         await store.set_enterprise("nobody", True)
+
+
+async def test_accounts_are_found_by_name_or_id_page_by_page_and_by_who_belongs_to_them(store: SqlStore) -> None:
+    for id, name in (("acc_1", "Zoo"), ("acc_2", "alpha 100% doors"), ("acc_3", "Beta")):
+        await store.add_account(Account(id, name, True, NOON))
+    await store.add_person(Person("ada", "ada@example.com", False, NOON))
+    await store.add_membership("ada", Membership("acc_1", Role.VIEWER), now=NOON)
+
+    async def found(text: str | None = None, person_id: str | None = None, offset: int = 0) -> tuple[list[str], int]:
+        page = await store.accounts_found(text, person_id, offset=offset, limit=2)
+        return [one.id for one in page.accounts], page.total
+
+    assert await found() == (["acc_2", "acc_3"], 3)
+    assert await found(offset=2) == (["acc_1"], 3)
+    assert await found("BETA") == await found("_3") == (["acc_3"], 1)
+    assert await found("100%") == (["acc_2"], 1)
+    assert await found("%a%") == ([], 0)
+    assert await found(None, "ada") == await found("zoo", "ada") == (["acc_1"], 1)
+    assert await found("beta", "ada") == await found(None, "nobody") == ([], 0)
 
 
 async def test_an_account_has_at_most_two_live_secrets_and_at_least_one(store: SqlStore) -> None:

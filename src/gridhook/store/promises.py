@@ -121,6 +121,12 @@ class WebhookPage:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountPage:
+    accounts: list[Account]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptPage:
     """Newest first (following with `after`: oldest first). A page may hold fewer than asked for, or none, and yet have a `next`:
     one call looks at a bounded stretch of the log, so that a rare match in a long history costs many small calls, never a long one."""
@@ -709,6 +715,10 @@ class Store(Protocol):
 
     async def account(self, account_id: str) -> Account: ...
     async def accounts(self) -> list[Account]: ...
+    async def accounts_found(self, text: str | None, person_id: str | None, *, offset: int, limit: int) -> AccountPage:
+        """By name. text: in name or id; None: any. person_id: whose member they must have; None: anybody's. `total`: how many match."""
+        ...
+
     async def set_enterprise(self, account_id: str, enterprise: bool) -> None: ...
 
     async def add_secret(self, secret: AccountSecret) -> None:

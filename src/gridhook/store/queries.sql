@@ -1057,6 +1057,19 @@ SELECT id, name, enterprise, created_at FROM accounts WHERE id = :account_id
 -- All, oldest first.
 SELECT id, name, enterprise, created_at FROM accounts ORDER BY created_at, id
 
+-- piece: account_matches
+-- Those with a text in name or id, and those of one person; NULL: any. All are looked at: there are some thousands, of narrow rows.
+(lower(name) LIKE lower(:text) ESCAPE '!' OR lower(id) LIKE lower(:text) ESCAPE '!' OR :text IS NULL)
+  AND (CAST(:person_id AS TEXT) IS NULL OR id IN (SELECT account_id FROM memberships WHERE person_id = :person_id))
+
+-- name: account_page
+-- By name.
+SELECT id, name, enterprise, created_at FROM accounts WHERE {account_matches} ORDER BY lower(name), id LIMIT :limit OFFSET :offset
+
+-- name: accounts_matching
+-- How many match in all.
+SELECT count(*) FROM accounts WHERE {account_matches}
+
 -- name: set_enterprise
 -- Webhooks are an enterprise feature.
 UPDATE accounts SET enterprise = :enterprise WHERE id = :account_id

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gridhook.errors import NotFound
 from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook, WebhookFilter, WebhookState
 from gridhook.store.database import Connection
-from gridhook.store.promises import CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
+from gridhook.store.promises import AccountPage, CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
 from gridhook.store.rows import NO_FALLBACK, account_from, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
 
@@ -40,7 +40,7 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int, f
     is_failing = filter.state is WebhookState.FAILING
     which = {
         "account_id": account_id,
-        "text": None if filter.text is None else "%" + _WILD.sub(r"!\g<0>", filter.text) + "%",
+        "text": _anywhere(filter.text),
         "auth_method": filter.auth_method,
         "state": None if is_failing else filter.state,
         "failing": 1 if is_failing else None,
@@ -48,6 +48,11 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int, f
     page = connection.rows("webhook_page", limit=limit, offset=offset, **which)
     ((total,),) = connection.rows("webhooks_matching", **which)
     return WebhookPage([webhook_from(row) for row in page], total)
+
+
+def _anywhere(text: str | None) -> str | None:
+    """For LIKE: what has this somewhere."""
+    return None if text is None else "%" + _WILD.sub(r"!\g<0>", text) + "%"
 
 
 def is_proving(connection: Connection, account_id: str, webhook_id: str) -> bool:
@@ -88,6 +93,13 @@ def account(connection: Connection, account_id: str) -> Account:
 
 def accounts(connection: Connection) -> list[Account]:
     return [account_from(row) for row in connection.rows("accounts")]
+
+
+def accounts_found(connection: Connection, text: str | None, person_id: str | None, offset: int, limit: int) -> AccountPage:
+    which = {"text": _anywhere(text), "person_id": person_id}
+    page = connection.rows("account_page", limit=limit, offset=offset, **which)
+    ((total,),) = connection.rows("accounts_matching", **which)
+    return AccountPage([account_from(row) for row in page], total)
 
 
 def secrets(connection: Connection, account_id: str) -> list[AccountSecret]:

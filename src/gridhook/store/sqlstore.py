@@ -58,6 +58,7 @@ from gridhook.store.promises import (
     ANY_DELIVERY,
     ANY_WEBHOOK,
     MOST_UNDELIVERED,
+    AccountPage,
     AttemptDetail,
     AttemptPage,
     Challenge,
@@ -468,6 +469,9 @@ class SqlStore:
 
     async def accounts(self) -> list[Account]:
         return await self._readers.run(reads.accounts)
+
+    async def accounts_found(self, text: str | None, person_id: str | None, *, offset: int, limit: int) -> AccountPage:
+        return await self._readers.run(reads.accounts_found, text, person_id, offset, limit)
 
     async def set_enterprise(self, account_id: str, enterprise: bool) -> None:
         await self._edited(accounts.set_enterprise, account_id, enterprise)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from gridhook.errors import NotFound
 from gridhook.model import Account, Role
-from gridhook.service.people import Visitor
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
@@ -17,6 +15,7 @@ from gridhook.web.routes import Route
 
 ACCOUNTS = f"{ROOT}/accounts"
 PAGE = 50
+LONGEST_SEARCH = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +31,21 @@ class Accounts:
     @page("chooseAccount", "Choose an account")
     async def index(self, call: Call) -> Reply:
         visitor = await self._front.visitor(call)
-        wanted = (call.argument("q") or "").strip()[:100]
+        wanted = (call.argument("q") or "").replace("\0", "").strip()[:LONGEST_SEARCH]
         number = call.integer("page", 1, 1, 100_000)
-        found = [one for one in await self._choices(visitor) if _fits(one.account, wanted.casefold())]
-        start = (number - 1) * PAGE
+        person_id = None if visitor.is_operator else visitor.session.person_id
+        found = await self._front.service.store.accounts_found(wanted or None, person_id, offset=(number - 1) * PAGE, limit=PAGE)
+        roles = {one.account_id: one.role for one in visitor.memberships}
         return await self._front.mine(
             visitor,
             ACCOUNTS,
             "accounts.html",
-            choices=found[start : start + PAGE],
-            total=len(found),
+            choices=[Choice(one, roles.get(one.id)) for one in found.accounts],
+            total=found.total,
             wanted=wanted,
             newer=_address(wanted, number - 1) if number > 1 else None,
-            older=_address(wanted, number + 1) if start + PAGE < len(found) else None,
+            older=_address(wanted, number + 1) if number * PAGE < found.total else None,
         )
-
-    async def _choices(self, visitor: Visitor) -> list[Choice]:
-        """By name."""
-        roles = {one.account_id: one.role for one in visitor.memberships}
-        if visitor.is_operator:
-            accounts = await self._front.service.store.accounts()
-        else:
-            accounts = [account for id in roles if (account := await self._account(id)) is not None]
-        return [Choice(one, roles.get(one.id)) for one in sorted(accounts, key=lambda one: (one.name.casefold(), one.id))]
-
-    async def _account(self, account_id: str) -> Account | None:
-        try:
-            return await self._front.service.account(account_id)
-        except NotFound:
-            return None
-
-
-def _fits(account: Account, wanted: str) -> bool:
-    return wanted in account.name.casefold() or wanted in account.id.casefold()
 
 
 def _address(wanted: str, number: int) -> str:
