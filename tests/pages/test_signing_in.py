@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from gridhook.model import LinkPurpose, Membership, Person, Role
+from gridhook.model import LinkPurpose, Membership, Person, Role, Session
 from gridhook.telemetry import Log
 from gridhook.web.pages.signing_in import ours
 from tests.pages.stage import Stage
@@ -440,3 +441,22 @@ def test_after_signing_in_one_comes_to_the_page_of_ours_that_was_wanted(wanted: 
 )
 def test_and_nowhere_else(wanted: str | None):
     assert ours(wanted) == "/console"
+
+
+async def test_a_page_that_is_left_open_does_not_prolong_a_session(world: World) -> None:
+    people, store = world.gridhook.service.people, world.gridhook.service.store
+    person = await a_person(world, password=None)
+    began = store.clock.now() - 600_000
+    token = "a page that was opened ten minutes ago"
+    digest = hashlib.sha256(token.encode()).digest()
+    await store.add_session(Session(digest, person.id, "", began, began, began + 3_600_000), now=began)
+    here = f"/console/a/{world.ours.account_id}"
+
+    async def seen_at(by_itself: str) -> int:
+        answer = await world.send("GET", f"{here}/webhooks", Cookie=f"gridhook={token}", HX_Request=by_itself)
+        assert answer.status == 200
+        (session,) = await people.sessions(person.id)
+        return session.seen_at
+
+    assert await seen_at("true") == began
+    assert await seen_at("false") > began

@@ -198,12 +198,16 @@ async def test_a_session_ends_after_twelve_hours_and_after_two_unused(people: Pe
     person = await people.add("ada@example.com", operator=True)
     idle = (await door.enter(person, "")).token
     used = (await door.enter(person, "")).token
-    for _ in range(11):
+    left_open = (await door.enter(person, "")).token
+    for hour in range(11):
         clock.advance(seconds=HOUR)
         people._seen.clear()  # its minutes are the process's own, which do not pass here
         await people.visitor(used)
-    with pytest.raises(Unauthenticated):
-        await people.visitor(idle)
+        if hour < 1:
+            await people.visitor(left_open, by_itself=True)
+    for token in (idle, left_open):
+        with pytest.raises(Unauthenticated):
+            await people.visitor(token)
     clock.advance(seconds=HOUR)
     with pytest.raises(Unauthenticated):
         await people.visitor(used)

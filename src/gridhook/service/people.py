@@ -142,14 +142,17 @@ class People:
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
-    async def visitor(self, token: str) -> Visitor:
-        """Raises `Unauthenticated` when the session is over, was ended, or never was."""
+    async def visitor(self, token: str, *, by_itself: bool = False) -> Visitor:
+        """Raises `Unauthenticated` when the session is over, was ended, or never was.
+
+        by_itself: it is no person that asks, but a page that is open: that must not keep a session alive.
+        """
         now = self._clock.now()
         try:
             session, memberships = await self._store.session(_digest(token), now=now, seen_after=self._seen_after(now))
         except NotFound:
             raise Unauthenticated("sign in to see this page") from None
-        if now - session.seen_at > SEEN_EVERY_MS and self._seen.get(token) is None:
+        if not by_itself and now - session.seen_at > SEEN_EVERY_MS and self._seen.get(token) is None:
             self._seen.put(token, True)
             await self._store.touch_session(session.digest, now=now)
         return Visitor(session, tuple(memberships), token)

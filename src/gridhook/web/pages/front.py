@@ -65,7 +65,10 @@ class Front:
 
     async def visitor(self, call: Call) -> Visitor:
         """Raises `Unauthenticated`."""
-        return await self.service.people.visitor(self.token(call))
+        # Pieces that an open page fetches anew, and its stream. A person who is there loads a page or sends a form now and then.
+        wants_stream = call.header(b"accept") == "text/event-stream"
+        by_itself = call.method == "GET" and (call.header(b"hx-request") == "true" or wants_stream)
+        return await self.service.people.visitor(self.token(call), by_itself=by_itself)
 
     async def view(self, call: Call) -> View:
         """The visitor in the account that the path names. Raises `Unauthenticated`; `NotFound` for an account that is none of theirs."""

@@ -127,7 +127,7 @@ class Streams:
 
     async def _is_proven(self, visitor: Visitor, account_id: str) -> bool:
         try:
-            return (await self._people.visitor(visitor.token)).role(account_id) is not None
+            return (await self._people.visitor(visitor.token, by_itself=True)).role(account_id) is not None
         except Unauthenticated:
             return False
         except GridhookError:
