@@ -18,7 +18,7 @@ from gridhook.service.webhooks import Created
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages.families import families
-from gridhook.web.pages.forms import Form
+from gridhook.web.pages.forms import Form, sentence
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.samples import samples
 from gridhook.web.pages.verifying import CREATED, watch
@@ -236,8 +236,7 @@ def _headers(text: str) -> dict[str, str]:
 def _sentence(field: str, message: str, at: str = "") -> str:
     """`The name is required ...`; of a header, whose field is `headers/X-Team`: `X-Team cannot be set ...`."""
     subject = at.partition("/")[2] or _LABELS.get(field, "")
-    words = f"{subject} {message}".strip()
-    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
+    return sentence(f"{subject} {message}".strip())
 
 
 def _told_of(inspection: Inspection) -> str:

@@ -8,14 +8,13 @@ from gridhook.web.operations import page
 from gridhook.web.pages import plots
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.templates import DAY, HOUR, MINUTE
-from gridhook.web.pages.views import BASE
+from gridhook.web.pages.views import BASE, WARN_BEFORE_MS
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 from gridhook.web.shapes.health import percentile_ms
 
 STEP = 30 * MINUTE  # of a column
 LISTED = 5
-WARN_BEFORE_MS = 30 * DAY  # of a certificate's end
 
 
 class Overview:

@@ -13,7 +13,8 @@ from gridhook.model import DeliveryFilter, DeliveryState, Recovery, RecoveryStat
 from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.web.call import Call, is_id
 from gridhook.web.operations import page
-from gridhook.web.pages import times
+from gridhook.web.pages import logs, times
+from gridhook.web.pages.forms import sentence
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import ONE, View
 from gridhook.web.problems import Reply
@@ -82,7 +83,7 @@ class Recovering:
                     await self._front.service.redelivery.foretell(view.account.id, webhook.id, wanted.filter, rate_per_second=wanted.rate)
                 )
             except Invalid as refusal:
-                wanted.errors[_FIELD_OF.get(refusal.field, refusal.field)] = f"{refusal.message}."
+                wanted.errors[_FIELD_OF.get(refusal.field, refusal.field)] = sentence(refusal.message)
         return await self._form(view, webhook, wanted, foretold)
 
     @page("startRecovery", "Recover")
@@ -95,7 +96,7 @@ class Recovering:
         try:
             found = await self._front.service.redelivery.recover(view.account.id, webhook.id, wanted.filter, rate_per_second=wanted.rate)
         except Invalid as refusal:
-            wanted.errors[_FIELD_OF.get(refusal.field, refusal.field)] = f"{refusal.message}."
+            wanted.errors[_FIELD_OF.get(refusal.field, refusal.field)] = sentence(refusal.message)
             return await self._form(view, webhook, wanted, None)
         except Conflict as refusal:
             return await self._front.done(view, _deliveries(view, webhook), warning=f"Not started: {refusal}.")
@@ -162,34 +163,30 @@ def _deliveries(view: View, webhook: Webhook) -> str:
 
 
 def _wanted(given: Mapping[str, str]) -> Wanted:
-    fields = {name: text.strip() for name, text in given.items() if text.strip()}
-    errors: dict[str, str] = {}
-    which = fields.setdefault("which", "failed")
+    fields = logs.Fields(given)
+    which = fields.texts.setdefault("which", "failed")
     if which not in _STATES:
-        errors["which"] = "Choose what to send again."
-    type, result = fields.get("type"), None
-    if type is not None and type not in EVENT_TYPES:
-        errors["type"] = "There is no such event type."
-    if which == "result":
-        result = fields.get("result")
-        if result is None:
-            errors["result"] = "Choose the result, or all that failed."
-        try:
-            read_text(result, "result")
-        except Invalid as refusal:
-            errors["result"] = f"{refusal.message}."
-    else:
-        fields.pop("result", None)
-    since, until = times.read(fields, "since", errors), times.read(fields, "until", errors)
-    rate = None
-    try:
-        rate = float(fields["rate"]) if "rate" in fields else None
-        if rate is not None and not math.isfinite(rate):
-            raise ValueError
-    except ValueError:
-        errors["rate"] = "must be a number."
+        fields.errors["which"] = "Choose what to send again."
+    if which != "result":
+        fields.texts.pop("result", None)
+    elif "result" not in fields.texts:
+        fields.errors["result"] = "Choose the result, or all that failed."
+    type = fields.one_of("type", EVENT_TYPES, "event type")
+    result = fields.read("result", lambda text: read_text(text, "result"))
+    since, until = fields.span()
+    rate = fields.read("rate", _rate)
     filter = DeliveryFilter(_STATES.get(which, ()), type, None, result, since, until)
-    return Wanted(fields, filter, rate, errors)
+    return Wanted(fields.texts, filter, rate, fields.errors)
+
+
+def _rate(text: str | None) -> float | None:
+    try:
+        rate = None if text is None else float(text)
+    except ValueError:
+        rate = math.nan
+    if rate is not None and not math.isfinite(rate):
+        raise Invalid("rate", "must be a number")
+    return rate
 
 
 def _foretold(recovery: Recovery) -> Foretold:

@@ -15,15 +15,14 @@ from gridhook.service.webhooks import LONGEST_KEY_DELAY_MS, Detail
 from gridhook.store.promises import CredentialInfo
 from gridhook.web.call import Call
 from gridhook.web.operations import page
+from gridhook.web.pages import forms
 from gridhook.web.pages.families import families
 from gridhook.web.pages.front import GONE, Front
-from gridhook.web.pages.templates import DAY
-from gridhook.web.pages.views import ONE, View
+from gridhook.web.pages.views import ONE, WARN_BEFORE_MS, View
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
 SETTINGS = ONE + "/settings"
-WARN_BEFORE_MS = 30 * DAY  # of a certificate's end
 
 
 class Draft(Value, frozen=True):
@@ -159,8 +158,7 @@ def certificates_of(found: Detail, now: Instant) -> Certificates:
 
 def sentence(error: Exception, subject: str = "") -> str:
     """A refusal in words for a person: `The name is required: ...`; where to try again is said by the message itself."""
-    words = f"{subject} {error.message}" if isinstance(error, Invalid) and subject else str(error)
-    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
+    return forms.sentence(f"{subject} {error.message}" if isinstance(error, Invalid) and subject else str(error))
 
 
 def _text(number: float | None) -> str:

@@ -58,11 +58,11 @@ class SigningIn:
             # An address that nobody has may be a password in the wrong field.
             person = refusal.person.email if refusal.person else "(unknown)"
             self._front.service.log.warning("sign-in failed", person=person, request=call.request_id)
-            return self._form(call, status=403, errors={"": _sentence(str(refusal))}, **again)
+            return self._form(call, status=403, errors={"": forms.sentence(str(refusal))}, **again)
         except TooMany as refusal:
             self._front.service.log.warning("sign-in refused: too many attempts", request=call.request_id)
             headers = [(b"retry-after", b"%d" % refusal.retry_after)]
-            return self._form(call, status=429, headers=headers, errors={"": _sentence(str(refusal))}, **again)
+            return self._form(call, status=429, headers=headers, errors={"": forms.sentence(str(refusal))}, **again)
         return await let_in(self._front, call, entered, "password", after)
 
     def _form(self, call: Call, *, status: int = 200, headers: Headers | None = None, **context: Any) -> Reply:
@@ -156,10 +156,6 @@ def ours(wanted: str | None) -> str:
         return ROOT
     path = unquote(wanted.partition("?")[0])
     return ROOT if "\\" in path or "//" in path or ".." in path.split("/") else wanted
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def routes(front: Front, provider: str | None) -> list[Route]:

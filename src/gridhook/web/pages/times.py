@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from gridhook.errors import Invalid
 from gridhook.model import Instant
+from gridhook.web.pages.forms import sentence
 from gridhook.web.reading import read_instant
 
 _UNZONED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?", re.ASCII)
@@ -22,7 +23,7 @@ def read(fields: Mapping[str, str], name: str, errors: dict[str, str]) -> Instan
     try:
         return read_instant(text, name)
     except Invalid as refusal:
-        errors[name] = f"{refusal.message}."
+        errors[name] = sentence(refusal.message)
         return None
 
 

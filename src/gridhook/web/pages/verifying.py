@@ -10,6 +10,7 @@ from gridhook.model import Attempt, AttemptFilter, AttemptKind, Instant, Reason,
 from gridhook.rules import challenge
 from gridhook.web.call import Call
 from gridhook.web.operations import page
+from gridhook.web.pages.forms import sentence
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import ONE, View
 from gridhook.web.problems import NO_STORE, Reply
@@ -74,8 +75,7 @@ class Verifying:
         try:
             is_verified = await self._front.service.webhooks.verify(view.account.id, webhook.id)
         except TooMany as refusal:
-            words = str(refusal)
-            return await self._front.done(view, here, warning=f"{words[:1].upper()}{words[1:]}.")
+            return await self._front.done(view, here, warning=sentence(str(refusal)))
         if is_verified:
             return await self._front.done(view, here, notice="This webhook is verified already: nothing was sent.")
         self._front.note(view, "resent the verification", webhook=webhook.id)

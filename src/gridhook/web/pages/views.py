@@ -11,6 +11,7 @@ ROOT = "/console"
 BASE = ROOT + "/a/{account_id}"
 WEBHOOKS = BASE + "/webhooks"
 ONE = WEBHOOKS + "/{webhook_id}"
+WARN_BEFORE_MS = 30 * 86_400_000  # of a certificate's end: from then on pages point to it
 
 
 @dataclass(frozen=True, slots=True)

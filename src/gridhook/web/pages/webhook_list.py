@@ -13,13 +13,12 @@ from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.sparks import Spark, spark
 from gridhook.web.pages.templates import DAY, MINUTE
-from gridhook.web.pages.views import WEBHOOKS
+from gridhook.web.pages.views import WARN_BEFORE_MS, WEBHOOKS
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
 PAGE = 25  # each with a day of minutes that are added up: more would make a page of busy webhooks slow
 LONGEST_SEARCH = 200  # characters
-WARN_BEFORE_MS = 30 * DAY  # of a certificate's end
 
 
 @dataclass(frozen=True, slots=True)
