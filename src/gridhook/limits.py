@@ -71,6 +71,19 @@ class Budget:
             return (needed - tokens) / self._rate
         self._buckets[key] = (tokens - cost, now)
         self._buckets.move_to_end(key)
-        while len(self._buckets) > self._size:
-            self._buckets.popitem(last=False)
+        if len(self._buckets) > self._size:
+            self._forget(now)
         return 0.0
+
+    def wait(self, key: str, now: float) -> float:
+        """What `take` would say to a cost of one; nothing is taken."""
+        tokens, at = self._buckets.get(key, (float(self._count), now))
+        return max(0.0, (1 - tokens) / self._rate - (now - at))
+
+    def _forget(self, now: float) -> None:
+        """Of those that are full again nothing is lost. Only if that is not enough, the oldest: or who names many keys would have
+        the others' forgotten."""
+        for key in [key for key, (tokens, at) in self._buckets.items() if tokens + (now - at) * self._rate >= self._count]:
+            del self._buckets[key]
+        while len(self._buckets) > self._size - self._size // 10:  # some at a time: to look at all of them is dear
+            self._buckets.popitem(last=False)

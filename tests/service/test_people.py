@@ -152,6 +152,28 @@ async def test_guessing_at_one_address_takes_nothing_from_the_others(people: Peo
     assert await door.sign_in("ada@example.com", GOOD, "")
 
 
+async def test_a_flood_of_made_up_addresses_does_not_have_the_guessing_at_one_forgotten(people: People, door: Door):
+    await with_password(people, door)
+    assert await guesses(door, "ada@example.com") == 3
+    for number in range(10_100):  # more than are remembered
+        with pytest.raises((NotLetIn, TooMany)):
+            await door.sign_in(f"somebody{number}@example.com", "a wrong password", "")
+    with pytest.raises(TooMany) as refusal:
+        await door.sign_in("ada@example.com", GOOD, "")
+    # Three a minute with one address, eight with all.
+    assert refusal.value.retry_after > 10
+
+
+@pytest.mark.parametrize("email", ["\N{KELVIN SIGN}ate@example.com", "kate@\N{KELVIN SIGN}elvin.example"])
+async def test_another_mailbox_that_looks_alike_in_lower_case_is_nobodys(people: People, door: Door, email: str):
+    kate = await people.add("kate@example.com", membership=Membership("acc", Role.VIEWER))
+    await people.add("kate@kelvin.example", membership=Membership("acc", Role.VIEWER))
+    assert await door.by_address("Kate@Example.com") == kate
+    assert await door.by_address(email) is None
+    with pytest.raises(Invalid):
+        await people.add(email)
+
+
 async def test_what_a_browser_kept_is_forgotten_after_half_a_year(people: People, door: Door, clock: FakeClock):
     await with_password(people, door)
     known = (await door.sign_in("ada@example.com", GOOD, "")).browser

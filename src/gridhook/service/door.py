@@ -105,7 +105,7 @@ class Door:
 
     async def by_address(self, email: str) -> Person | None:
         """Whom a provider vouched for; None when nobody here has this address."""
-        return (await self._find(email.strip().lower()))[0]
+        return (await self._find(email))[0]
 
     async def _find(self, email: str) -> tuple[Person | None, str | None]:
         try:
@@ -145,12 +145,16 @@ class Door:
 
 
 def _take(budgets: list[tuple[Budget, str]]) -> None:
+    """From each, or from none. What one of them refuses must leave nothing in the others: they remember a number of addresses, and a
+    flood of made-up ones would have them forget those that are guessed at."""
     now = time.monotonic()
     for budget, key in budgets:
-        wait = budget.take(key, now)
+        wait = budget.wait(key, now)
         if wait > 0:
             seconds = int(wait) + 1
             raise TooMany(f"too many attempts; try again in {_words(seconds)}, or ask an operator for a link", seconds)
+    for budget, key in budgets:
+        budget.take(key, now)
 
 
 def _words(seconds: int) -> str:

@@ -214,8 +214,10 @@ class People:
 
 def checked_email(email: str) -> str:
     """In the form in which it is known: lower case. Raises `Invalid`."""
+    # The Kelvin sign is a K in lower case: another mailbox must not become somebody's here.
+    is_plain = all(one.isascii() or not one.lower().isascii() for one in email)
     email = email.strip().lower()
-    if not _EMAIL.fullmatch(email) or not email.isprintable():
+    if not is_plain or not _EMAIL.fullmatch(email) or not email.isprintable():
         raise Invalid("email", "must be an address such as ada@example.com")
     return email
 
