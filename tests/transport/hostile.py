@@ -68,7 +68,7 @@ class Peer:
     def reset(self) -> None:
         """RST instead of FIN."""
         self.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.conn.close()
+        self.server.let_go(self.number, self.conn)
 
 
 Behaviour = Callable[[Peer], None]
@@ -87,7 +87,11 @@ class Hostile:
         self.stopped = threading.Event()
         self.hung_up = threading.Semaphore(0)  # released when the behaviour of one connection is over
         self.heard = threading.Semaphore(0)  # released for each whole request
-        self._open: list[socket.socket] = []
+        # Each connection belongs to its thread, which alone closes it. Closed from elsewhere, its descriptor could be another's by the
+        # time the thread reads it. What the server may do meanwhile is to shut it down, and never while it changes hands.
+        self._open: dict[int, socket.socket] = {}
+        self._changing = threading.Lock()
+        self._threads: list[threading.Thread] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, port), family=family, backlog=256)
         self.address = address
@@ -107,43 +111,62 @@ class Hostile:
                 return
             conn.settimeout(PATIENCE)
             self.connections += 1
-            threading.Thread(target=self._serve, args=(conn, self.connections), daemon=True).start()
+            self._open[self.connections] = conn
+            thread = threading.Thread(target=self._serve, args=(conn, self.connections), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _serve(self, conn: socket.socket, number: int) -> None:
-        self._open.append(conn)
         try:
             if self.tls is not None:
-                conn = self._shake_hands(self.tls, conn)
+                conn = self._shake_hands(self.tls, conn, number)
             self.behaviour(Peer(conn, number, self))
         except (OSError, ssl.SSLError) as error:
             self.errors.append(str(error))  # the sender hung up, which is what most of these tests want
         finally:
-            conn.close()
+            self.let_go(number, conn)
             self.hung_up.release()
 
-    def _shake_hands(self, context: ssl.SSLContext, conn: socket.socket) -> socket.socket:
-        secured = context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
-        self._open.append(secured)
+    def _shake_hands(self, context: ssl.SSLContext, conn: socket.socket, number: int) -> socket.socket:
+        with self._changing:
+            secured = context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+            self._open[number] = secured
         try:
             secured.do_handshake()
         except ssl.SSLError:
             # The alert is out. To close now, with the request unread, would send a reset after it that may overtake it.
-            with socket.socket(fileno=secured.detach()) as plain:
+            with self._changing:
+                plain = self._open[number] = socket.socket(fileno=secured.detach())
+            try:
                 plain.settimeout(PATIENCE)
                 while plain.recv(65536):
                     pass
+            finally:
+                self.let_go(number, plain)
+            raise
+        except OSError:
+            self.let_go(number, secured)
             raise
         return secured
+
+    def let_go(self, number: int, conn: socket.socket) -> None:
+        """Close a connection, on its own thread."""
+        with self._changing:
+            self._open.pop(number, None)
+            conn.close()
 
     def close(self) -> None:
         self.stopped.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(PATIENCE)
-        for conn in self._open:
-            with contextlib.suppress(OSError):
-                conn.shutdown(socket.SHUT_RDWR)
-            conn.close()
+        with self._changing:
+            for conn in self._open.values():
+                with contextlib.suppress(OSError):
+                    # Below TLS: SSLSocket.shutdown would take the TLS object out of the hands of the thread that uses it.
+                    socket.socket.shutdown(conn, socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE)
 
 
 @contextlib.contextmanager
