@@ -11,12 +11,13 @@ from typing import Any
 from gridhook.errors import Conflict, Invalid, NotFound, TooMany
 from gridhook.model import AuthMethod, Webhook
 from gridhook.rules import ids, static_headers
-from gridhook.rules.catalogue import EVENT_TYPES, check_subscribed
+from gridhook.rules.catalogue import EVENT_TYPES
 from gridhook.rules.inspection import Inspection, shown
-from gridhook.service.inputs import checked_limits, checked_name
+from gridhook.service.inputs import checked_name
 from gridhook.service.webhooks import Created
 from gridhook.web.call import Call
 from gridhook.web.operations import page
+from gridhook.web.pages import typed
 from gridhook.web.pages.families import families
 from gridhook.web.pages.forms import Form, sentence
 from gridhook.web.pages.front import Front
@@ -192,29 +193,11 @@ def _checked(draft: Draft, form: Form, errors: dict[str, str]) -> dict[str, Any]
         except Invalid as refusal:
             errors[field] = _sentence(field, refusal.message, refusal.field)
 
-    def events() -> object:
-        if not draft.subscribed_events:
-            raise Invalid("subscribed_events", "is empty: choose at least one event")
-        return check_subscribed(draft.subscribed_events)
-
-    def in_flight() -> object:
-        number = form.number("max_in_flight")
-        if number is not None and number != int(number):
-            raise Invalid("max_in_flight", "must be a whole number")
-        whole = None if number is None else int(number)
-        checked_limits(whole, None)
-        return whole
-
-    def rate() -> object:
-        number = form.number("rate_per_second")
-        checked_limits(None, number)
-        return number
-
     check("name", lambda: checked_name(draft.name))
-    check("subscribed_events", events)
+    check("subscribed_events", lambda: typed.chosen_events(draft.subscribed_events))
     check("headers", lambda: _headers(draft.headers))
-    check("max_in_flight", in_flight)
-    check("rate_per_second", rate)
+    check("max_in_flight", lambda: typed.max_in_flight(form))
+    check("rate_per_second", lambda: typed.rate_per_second(form))
     return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -10,16 +11,18 @@ from msgspec import UNSET
 from gridhook.errors import Invalid, Stale, TooMany
 from gridhook.model import Webhook
 from gridhook.rules import static_headers
-from gridhook.rules.catalogue import check_subscribed
-from gridhook.service.inputs import checked_limits, checked_name
+from gridhook.service.inputs import checked_name
 from gridhook.service.webhooks import Changes
 from gridhook.web.call import Call
 from gridhook.web.operations import page
+from gridhook.web.pages import typed
 from gridhook.web.pages.forms import Form
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.settings import SETTINGS, Draft, Editor, News, address, sentence, show
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
+
+V = TypeVar("V")
 
 TRIES = 3  # when others go on changing what is not in this form
 _LABELS = {
@@ -142,39 +145,21 @@ def _seen(text: str) -> Draft:
 
 
 def _checked(draft: Draft, form: Form, errors: dict[str, str]) -> tuple[int | None, float | None]:
-    """The limits as numbers; what is wrong goes into `errors`. The URL is left to the service, which asks DNS."""
+    """The limits; what is wrong goes into `errors`."""
 
-    def check(field: str, read: Callable[[], object]) -> None:
+    def check(field: str, read: Callable[[], V]) -> V | None:
         try:
-            read()
+            return read()
         except Invalid as refusal:
             errors[field] = sentence(refusal, _SUBJECTS[field])
-
-    def events() -> None:
-        if not draft.subscribed_events:
-            raise Invalid("subscribed_events", "is empty: choose at least one event")
-        check_subscribed(draft.subscribed_events)
-
-    limits: dict[str, float | None] = {}
-
-    def in_flight() -> None:
-        number = form.number("max_in_flight")
-        if number is not None and number != int(number):
-            raise Invalid("max_in_flight", "must be a whole number")
-        checked_limits(None if number is None else int(number), None)
-        limits["max_in_flight"] = number
-
-    def rate() -> None:
-        number = form.number("rate_per_second")
-        checked_limits(None, number)
-        limits["rate_per_second"] = number
+            return None
 
     check("name", lambda: checked_name(draft.name))
-    check("subscribed_events", events)
-    check("max_in_flight", in_flight)
-    check("rate_per_second", rate)
-    most = limits.get("max_in_flight")
-    return None if most is None else int(most), limits.get("rate_per_second")
+    check("subscribed_events", lambda: typed.chosen_events(draft.subscribed_events))
+    return (
+        check("max_in_flight", lambda: typed.max_in_flight(form)),
+        check("rate_per_second", lambda: typed.rate_per_second(form)),
+    )
 
 
 def _changes(draft: Draft, before: Webhook, limits: tuple[int | None, float | None]) -> Changes:
