@@ -16,6 +16,7 @@ from gridhook.service import Service
 from gridhook.web import auth, authorities, docs, health, pages, publishing, schemas, vendor
 from gridhook.web.call import Call, ClientGone, Receive, Scope, Send, within
 from gridhook.web.console import certificates, editing, keys, log, recovering, trying
+from gridhook.web.pages.front import Front
 from gridhook.web.pages.streams import Streams
 from gridhook.web.problems import Reply, defect, is_ours, refused
 from gridhook.web.routes import Routes
@@ -31,6 +32,7 @@ class Web:
         self._log = service.log
         self._publishing = publishing.Publishing(service, settings)
         self._streams = Streams(service.store, service.people)
+        self._front = Front(service, settings)
         authenticate = auth.Authenticator(service, settings)
         self.routes = Routes(
             [
@@ -46,7 +48,7 @@ class Web:
                 *authorities.routes(service),
                 *health.routes(service),
                 *docs.routes(settings, lambda: self.routes.all),
-                *pages.routes(service, settings, self._streams),
+                *pages.routes(self._front, self._streams),
             ]
         )
         # Unique per process and cheap: a random part drawn once, then a count.
@@ -93,7 +95,10 @@ class Web:
 
     def _refusal(self, error: Exception, request_id: str, path: str) -> Reply:
         if not isinstance(error, GridhookError) or is_ours(error):
-            return self._defect(error, request_id, path)
+            self._note_defect(error, request_id, path)
+            return self._front.broken(request_id) if pages.is_below(path) else defect(request_id)
+        if pages.is_below(path):
+            return self._front.outside(error, request_id)
         return refused(error, request_id, challenge=publishing.CHALLENGE if path.startswith(_PUBLISH_PREFIX) else auth.CHALLENGE)
 
     async def _routed(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, request_id: str) -> Reply:
@@ -115,11 +120,10 @@ class Web:
             )
         )
 
-    def _defect(self, error: Exception, request_id: str, path: str) -> Reply:
+    def _note_defect(self, error: Exception, request_id: str, path: str) -> None:
         """Logged once, here. The log takes secrets out of the traceback."""
         trace = "".join(traceback.format_exception(error))
         self._log.error("a request met a defect of ours", request=request_id, path=path, error=repr(error), traceback=trace)
-        return defect(request_id)
 
 
 def build_app(service: Service, settings: Settings) -> Web:

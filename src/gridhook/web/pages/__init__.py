@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gridhook.config import Settings
-from gridhook.service import Service
 from gridhook.web.pages import (
     accounts,
     assets,
@@ -32,11 +30,11 @@ from gridhook.web.pages import (
 from gridhook.web.pages import settings as settings_page
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.streams import Streams
+from gridhook.web.pages.views import ROOT
 from gridhook.web.routes import Route
 
 
-def routes(service: Service, settings: Settings, streams: Streams) -> list[Route]:
-    front = Front(service, settings)
+def routes(front: Front, streams: Streams) -> list[Route]:
     provider = single_sign_on.open_provider(front)
     found = [
         *signing_in.routes(front, provider.host if provider else None),
@@ -64,3 +62,8 @@ def routes(service: Service, settings: Settings, streams: Streams) -> list[Route
         *deleting.routes(front),
     ]
     return [*assets.routes(), *(front.dressed(route) for route in found)]
+
+
+def is_below(path: str) -> bool:
+    """Whether a browser looks for one of our pages there."""
+    return path == ROOT or path.startswith(f"{ROOT}/")

@@ -20,7 +20,7 @@ from gridhook.web.call import Call, Handler, is_id
 from gridhook.web.pages import forms, templates
 from gridhook.web.pages.forms import Form
 from gridhook.web.pages.views import ROOT, View
-from gridhook.web.problems import NO_STORE, Headers, Reply, is_ours
+from gridhook.web.problems import DEFECT, NO_STORE, Headers, Refusal, Reply, is_ours
 from gridhook.web.routes import Route
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -204,6 +204,18 @@ class Front:
         if visitor is not None:
             context = {**context, "csrf": visitor.csrf}  # the way out stands on this page too
         return self.page("refusal.html", status=error.status, headers=headers, visitor=visitor, **context)
+
+    def outside(self, error: GridhookError, request_id: str) -> Reply:
+        """The page for what no handler of ours answered: there is no such page, or it takes no such method."""
+        words = GONE if error.status == 404 else str(error)
+        headers = error.headers if isinstance(error, Refusal) else []
+        return self.page("refusal.html", status=error.status, headers=headers, words=words, request_id=request_id)
+
+    def broken(self, request_id: str) -> Reply:
+        """500: nothing of what happened is told; the log has it under this request id. It needs no template, which may be what broke."""
+        words = f"<p>{DEFECT}.</p><p>Request {request_id}</p>"  # the id is ours, or letters, digits and -._: alone
+        page = f'<!doctype html><html lang="en"><head><title>Something went wrong</title></head><body><h1>Something went wrong</h1>{words}'
+        return Reply(500, f"{page}</body></html>".encode(), [_HTML, NO_STORE, *_POLICY])
 
     def _is_stranger_at(self, call: Call) -> bool:
         return not call.path.startswith((f"{ROOT}/sign-in", f"{ROOT}/link/"))
