@@ -237,6 +237,8 @@ async def test_a_pause_holds_what_is_queued_and_what_is_published_and_says_until
     assert await store.counts("acc", "wh") == WebhookCounts(3, 0, NOON + WINDOW, NOON + WINDOW)
     assert await store.held("acc", ["wh", "other", "unknown"]) == {"wh": (3, NOON + WINDOW)}
     assert await store.held("rival", ["wh"]) == {}
+    assert await store.held("acc", ["wh"], most=2) == {"wh": (2, NOON + WINDOW)}
+    assert await store.counts("acc", "wh", most=2) == WebhookCounts(2, 0, NOON + WINDOW, NOON + WINDOW)
     assert (await claim(store, now=NOON + 3 * HOUR)).claims == []
     assert await store.settle_held(now=NOON + WINDOW, limit=10) == (0, 1), "a deadline is a deadline"
     assert await store.held("acc", ["wh"]) == {"wh": (2, NOON + HOUR + WINDOW)}

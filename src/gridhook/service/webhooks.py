@@ -28,7 +28,7 @@ from gridhook.rules.refusals import may_have_been_presented
 from gridhook.service.authorities import Authorities
 from gridhook.service.certificates import Shown
 from gridhook.service.inputs import ENTROPY_BYTES, SECRET_BYTES, Issued, checked_limits, checked_name
-from gridhook.store.promises import AttemptDetail, Credential, CredentialInfo, Store, WebhookCounts, WebhookEdit
+from gridhook.store.promises import ALL, AttemptDetail, Credential, CredentialInfo, Store, WebhookCounts, WebhookEdit
 from gridhook.transport.wire import Transport
 from gridhook.vault import SealBroken, Vault
 
@@ -177,10 +177,10 @@ class Webhooks:
 
     # --- look ---------------------------------------------------------------------------------------------------
 
-    async def listed(self, account_id: str, webhooks: Sequence[Webhook]) -> list[Listed]:
-        """Each with what is held for it and how it has been doing."""
+    async def listed(self, account_id: str, webhooks: Sequence[Webhook], *, most: int = ALL) -> list[Listed]:
+        """Each with what is held for it and how it has been doing. most: what is counted no further."""
         wanted = [webhook.id for webhook in webhooks]
-        held = await self._store.held(account_id, wanted)
+        held = await self._store.held(account_id, wanted, most=most)
         health = await self._store.health(account_id, wanted, now=self._clock.now())
         proving = [webhook.id for webhook in webhooks if webhook.auth_method is AuthMethod.MTLS]
         presented = await self._store.presented_certificates(account_id, proving) if proving else {}
@@ -190,11 +190,11 @@ class Webhooks:
             found.append(Listed(one, count, until, health.get(one.id, Health()), presented.get(one.id)))
         return found
 
-    async def detail(self, account_id: str, webhook_id: str) -> Detail:
-        """Raises `NotFound`."""
+    async def detail(self, account_id: str, webhook_id: str, *, most: int = ALL) -> Detail:
+        """Raises `NotFound`. most: what waits is counted no further."""
         now = self._clock.now()
         webhook = await self._store.webhook(account_id, webhook_id)
-        counts = await self._store.counts(account_id, webhook_id)
+        counts = await self._store.counts(account_id, webhook_id, most=most)
         health = await self._store.health(account_id, [webhook_id], now=now)
         keys = await self._store.credentials(account_id, webhook_id)
         extras = self._opened(webhook)

@@ -302,6 +302,7 @@ class Standing:
 
 
 MOST_UNDELIVERED = 100_000  # rows of one state
+ALL = 2**62  # rows
 MOST_COUNTED = 10_000  # rows: beyond that a page says "more than"
 
 
@@ -495,10 +496,12 @@ class Store(Protocol):
         When matched but no longer current, the attempt is written with echo `superseded`."""
         ...
 
-    async def counts(self, account_id: str, webhook_id: str) -> WebhookCounts: ...
+    async def counts(self, account_id: str, webhook_id: str, *, most: int = ALL) -> WebhookCounts:
+        """Neither count goes further than `most`; the instants are of what was counted."""
+        ...
 
-    async def held(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
-        """(how many are held, when the oldest expires) of those webhooks that have any."""
+    async def held(self, account_id: str, webhook_ids: Sequence[str], *, most: int = ALL) -> dict[str, tuple[int, Instant]]:
+        """(how many are held, at most so many; when the oldest expires) of those webhooks that have any."""
         ...
 
     # --- certificates -------------------------------------------------------------------------------------------

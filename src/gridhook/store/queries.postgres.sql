@@ -99,9 +99,8 @@ WHERE id IN (
 -- name: held
 -- One by one: for an array the planner may prefer an index over all lanes.
 SELECT w.id, h.count, h.expires_at FROM json_array_elements_text(:webhook_ids::json) AS w (id), LATERAL (
-  SELECT count(*) AS count, min(expires_at) AS expires_at FROM deliveries
-  WHERE account_id = :account_id AND webhook_id = w.id AND state = 'held') AS h
-WHERE h.count > 0
+  SELECT count(*) AS count, min(expires_at) AS expires_at FROM (SELECT expires_at FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = w.id AND state = 'held' ORDER BY expires_at LIMIT :most) AS first) AS h
 
 -- piece: for_update
 -- Two processes that edit one webhook wait for each other.

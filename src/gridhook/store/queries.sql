@@ -190,18 +190,23 @@ WHERE id IN (
   ORDER BY due_at LIMIT :limit)
 
 -- name: count_held
--- What waits for verification, or for an end of the pause.
-SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held'
+-- What waits for verification, or for an end of the pause; no further than so many, those that expire first.
+SELECT count(*), min(expires_at) FROM (SELECT expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND state = 'held' ORDER BY expires_at LIMIT :most) AS first
 
 -- name: held
 -- The same for several webhooks, named in a JSON array.
-SELECT webhook_id, count(*), min(expires_at) FROM deliveries
-WHERE webhook_id IN (SELECT value FROM json_each(:webhook_ids)) AND account_id = :account_id AND state = 'held'
-GROUP BY webhook_id
+WITH wanted (id) AS (SELECT value FROM json_each(:webhook_ids))
+SELECT id, (
+  SELECT count(*) FROM (SELECT 1 FROM deliveries
+    WHERE account_id = :account_id AND webhook_id = wanted.id AND state = 'held' LIMIT :most) AS first), (
+  SELECT min(expires_at) FROM deliveries WHERE account_id = :account_id AND webhook_id = wanted.id AND state = 'held')
+FROM wanted
 
 -- name: count_queued
--- What waits to be sent, or is being sent.
-SELECT count(*), min(expires_at) FROM deliveries WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL
+-- What waits to be sent, or is being sent; no further than so many, those that are due first.
+SELECT count(*), min(expires_at) FROM (SELECT expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL ORDER BY due_at LIMIT :most) AS first
 
 -- ============ webhooks ============
 

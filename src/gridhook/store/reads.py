@@ -59,15 +59,15 @@ def is_proving(connection: Connection, account_id: str, webhook_id: str) -> bool
     return any(row[0] for row in connection.rows("is_proving", account_id=account_id, webhook_id=webhook_id))
 
 
-def counts(connection: Connection, account_id: str, webhook_id: str) -> WebhookCounts:
-    ((held, held_until),) = connection.rows("count_held", account_id=account_id, webhook_id=webhook_id)
-    ((queued, queued_until),) = connection.rows("count_queued", account_id=account_id, webhook_id=webhook_id)
+def counts(connection: Connection, account_id: str, webhook_id: str, most: int) -> WebhookCounts:
+    ((held, held_until),) = connection.rows("count_held", account_id=account_id, webhook_id=webhook_id, most=most)
+    ((queued, queued_until),) = connection.rows("count_queued", account_id=account_id, webhook_id=webhook_id, most=most)
     return WebhookCounts(held, queued, min((at for at in (held_until, queued_until) if at is not None), default=None), held_until)
 
 
-def held(connection: Connection, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
-    rows = connection.rows("held", account_id=account_id, webhook_ids=json.dumps(list(webhook_ids)))
-    return {id: (count, until) for id, count, until in rows}
+def held(connection: Connection, account_id: str, webhook_ids: Sequence[str], most: int) -> dict[str, tuple[int, Instant]]:
+    rows = connection.rows("held", account_id=account_id, webhook_ids=json.dumps(list(webhook_ids)), most=most)
+    return {id: (count, until) for id, count, until in rows if count}
 
 
 def work(connection: Connection, account_id: str, webhook_id: str, now: Instant) -> Work:

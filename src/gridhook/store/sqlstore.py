@@ -54,6 +54,7 @@ from gridhook.store import (
 )
 from gridhook.store.database import Connection, Driver
 from gridhook.store.promises import (
+    ALL,
     ANY_ATTEMPT,
     ANY_DELIVERY,
     ANY_WEBHOOK,
@@ -347,11 +348,11 @@ class SqlStore:
             await self._all_steps(edits.release_step, challenge.account_id, challenge.webhook_id, now)
         return verified
 
-    async def counts(self, account_id: str, webhook_id: str) -> WebhookCounts:
-        return await self._readers.run(reads.counts, account_id, webhook_id)
+    async def counts(self, account_id: str, webhook_id: str, *, most: int = ALL) -> WebhookCounts:
+        return await self._readers.run(reads.counts, account_id, webhook_id, most)
 
-    async def held(self, account_id: str, webhook_ids: Sequence[str]) -> dict[str, tuple[int, Instant]]:
-        return await self._readers.run(reads.held, account_id, webhook_ids)
+    async def held(self, account_id: str, webhook_ids: Sequence[str], *, most: int = ALL) -> dict[str, tuple[int, Instant]]:
+        return await self._readers.run(reads.held, account_id, webhook_ids, most)
 
     # --- health -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from gridhook.model import AuthMethod, Instant, Value, Webhook
 from gridhook.rules.certificates import CertificateState
 from gridhook.service.certificates import Shown
 from gridhook.service.webhooks import LONGEST_KEY_DELAY_MS, Detail
-from gridhook.store.promises import CredentialInfo
+from gridhook.store.promises import MOST_COUNTED, CredentialInfo
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages import forms
@@ -96,7 +96,7 @@ async def detail_of(front: Front, view: View, call: Call) -> Detail:
     """Raises `NotFound`."""
     webhook = await front.webhook(view, call)
     try:
-        return await front.service.webhooks.detail(view.account.id, webhook.id)
+        return await front.service.webhooks.detail(view.account.id, webhook.id, most=MOST_COUNTED)
     except NotFound:
         raise NotFound(GONE) from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridhook.model import Instant
 from gridhook.rules.instants import rfc3339
+from gridhook.store.promises import MOST_COUNTED
 from gridhook.web.pages import assets
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.globals["asset"] = assets.address
-    environment.filters.update(utc=utc, rfc3339=rfc3339, lasting=lasting, ago=ago, number=number, percent=percent, date=date, phrase=phrase)
+    environment.filters.update(
+        utc=utc, rfc3339=rfc3339, lasting=lasting, ago=ago, number=number, percent=percent, date=date, phrase=phrase, counted=counted
+    )
     return environment
 
 
@@ -77,6 +80,11 @@ def ago(at: Instant, now: Instant) -> str:
 def number(value: float) -> str:
     """`12,345`"""
     return f"{value:,.0f}"
+
+
+def counted(count: int) -> str:
+    """`12`; `10,000 or more` where counting stopped."""
+    return f"{count:,} or more" if count >= MOST_COUNTED else f"{count:,}"
 
 
 def percent(share: float) -> str:

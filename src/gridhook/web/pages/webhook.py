@@ -120,7 +120,7 @@ class WebhookPages:
         now = service.clock.now()
         since = now - now % step + step - length
         detail, undelivered, newest, minutes = await asyncio.gather(
-            service.webhooks.detail(*key),
+            service.webhooks.detail(*key, most=MOST_COUNTED),
             service.store.undelivered(*key, most=MOST_COUNTED),
             service.store.attempts(*key, limit=LAST),
             service.store.minutes(*key, since=since),

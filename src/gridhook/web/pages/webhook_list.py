@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from gridhook.model import AuthMethod, Instant, WebhookFilter, WebhookState
 from gridhook.service.webhooks import Listed
+from gridhook.store.promises import MOST_COUNTED
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
@@ -74,7 +75,7 @@ class WebhookList:
         since = now - now % MINUTE - DAY + MINUTE
         # Both add up a day of minutes, on two threads of the store's.
         listed, hours = await asyncio.gather(
-            service.webhooks.listed(account_id, found.webhooks),
+            service.webhooks.listed(account_id, found.webhooks, most=MOST_COUNTED),
             service.store.hours(account_id, [one.id for one in found.webhooks], since=since),
         )
         return await self._front.show(
