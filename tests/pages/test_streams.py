@@ -110,7 +110,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(world: World) -> No
         assert world.web._streams.count == 2
     await count(world, 0)
     assert world.web._streams._watches == {}
-    assert world.web._streams._by_session == {}
+    assert world.web._streams._by_person == {}
 
 
 async def test_a_head_request_opens_no_stream(world: World) -> None:
@@ -123,12 +123,28 @@ async def test_a_head_request_opens_no_stream(world: World) -> None:
     await count(world, 0)
 
 
-async def test_of_more_streams_than_a_session_may_have_the_oldest_ends(world: World) -> None:
-    me = await cookie(world)
+async def test_of_more_streams_than_a_person_may_have_the_oldest_ends_whatever_browsers_they_are_in(world: World) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        ears = [await stack.enter_async_context(listening(world, me)) for _ in range(streams.MOST_OF_ONE + 1)]
+        ears = [await stack.enter_async_context(listening(world, await cookie(world))) for _ in range(streams.MOST_OF_ONE + 1)]
         assert await ears[0].rest() == streams.OPENING
         await count(world, streams.MOST_OF_ONE)
+
+
+async def test_many_streams_that_are_asked_for_at_once_are_no_more_than_one_may_have(world: World) -> None:
+    token = await cookie(world)
+    visitor = await world.gridhook.service.people.visitor(token.partition("=")[2])
+    opened = [await world.web._streams.open(visitor, world.ours.account_id, None) for _ in range(3 * streams.MOST_OF_ONE)]
+    started = [asyncio.ensure_future(drained(one)) for one in opened]
+    await count(world, streams.MOST_OF_ONE)
+    world.web.end_streams()
+    async with asyncio.timeout(HANG_GUARD_SECONDS):
+        await asyncio.gather(*started)
+    await count(world, 0)
+
+
+async def drained(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
 
 
 async def test_a_session_that_was_ended_hears_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

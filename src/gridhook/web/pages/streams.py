@@ -21,7 +21,7 @@ LOOK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0  # proxies cut what is silent for longer
 PROOF_SECONDS = 60.0  # how long a session that was ended may still hear that something changed
 MOST = 500  # streams of this process
-MOST_OF_ONE = 8  # of one session: a browser has six connections to one host
+MOST_OF_ONE = 16  # of one person, in all their browsers, each of which has six connections to one host
 
 OPENING = b"retry: 3000\n\n"
 CHANGE = b"event: change\ndata: 1\n\n"
@@ -58,7 +58,7 @@ class Streams:
         self._heartbeat_seconds = heartbeat_seconds
         self._listeners: dict[Topic, set[_Listener]] = {}
         self._watches: dict[Topic, asyncio.Task[None]] = {}
-        self._by_session: dict[bytes, OrderedDict[_Listener, None]] = {}
+        self._by_person: dict[str, OrderedDict[_Listener, None]] = {}  # oldest first; without those that were told to end
         self._ended = False
         self.count = 0
 
@@ -70,7 +70,7 @@ class Streams:
                 listener.end()
 
     async def open(self, visitor: Visitor, account_id: str, webhook_id: str | None) -> AsyncGenerator[bytes, None]:
-        """The bytes of one stream (text/event-stream). Of more than a session may have, the oldest ends.
+        """The bytes of one stream (text/event-stream). Of more than a person may have, the oldest ends.
 
         The first look is taken before anything is sent: what changes from then on is told. Raises `Unavailable` when this process has
         as many as it may.
@@ -86,19 +86,19 @@ class Streams:
         if self._ended:
             listener.end()
         self._listeners.setdefault(topic, set()).add(listener)
-        mine = self._by_session.setdefault(visitor.session.digest, OrderedDict())
+        mine = self._by_person.setdefault(visitor.session.person_id, OrderedDict())
         mine[listener] = None
         self.count += 1
         if len(mine) > MOST_OF_ONE:
-            next(iter(mine)).end()
+            mine.popitem(last=False)[0].end()
         return self._told(visitor, topic, listener)
 
     def close(self, visitor: Visitor, topic: Topic, listener: _Listener) -> None:
         self.count -= 1
-        mine = self._by_session[visitor.session.digest]
-        del mine[listener]
+        mine = self._by_person.get(visitor.session.person_id, OrderedDict())
+        mine.pop(listener, None)
         if not mine:
-            del self._by_session[visitor.session.digest]
+            self._by_person.pop(visitor.session.person_id, None)
         listeners = self._listeners[topic]
         listeners.discard(listener)
         if not listeners:
