@@ -10,13 +10,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ from gridhook.bench.certificate import write_certificate
 from gridhook.bench.publisher import Sent
 from gridhook.config import Settings
 from gridhook.rules.catalogue import event_type
+from gridhook.store import sqlite_path
 
 EVENT_TYPE = "ag.access_pass.issued"
 START_SECONDS = 30.0
+RETRIES_AWAITED = 2  # how many of the retry schedule's delays are waited for: with the default one, two minutes and a half
+OWED = """SELECT e.id, d.due_at FROM deliveries d JOIN events e ON e.seq = d.event_seq WHERE d.state IN ('held', 'queued')"""
 SERVER = (sys.executable, "-m", "gridhook")
 
 
@@ -172,8 +176,26 @@ class Rig:
                 raise RuntimeError(f"the publisher of {name} ended with {popen.returncode}")
         return msgspec.json.decode(result.read_bytes(), type=Sent)
 
-    def wait_received(self, count: int, seconds: float, during: Callable[[int], None] | None = None) -> int:
-        """Wait until the receiver has `count` different ids, or nothing more comes for `seconds`; how many it has."""
+    def owed(self) -> list[tuple[str, int | None]]:
+        """What the server still has to deliver, as its database says: the event's id, and when it is tried next (None: held).
+
+        A first attempt that timed out is owed until its retry, half a minute later: it has not arrived, and is not lost.
+        """
+        if self.settings.database_kind == "postgresql":
+            import psycopg  # not at the top: with the embedded default nothing of PostgreSQL is loaded
+
+            with psycopg.connect(self.settings.database_url) as database:
+                return [(str(event), due_at) for event, due_at in database.execute(OWED)]
+        with closing(sqlite3.connect(f"{sqlite_path(self.settings).resolve().as_uri()}?mode=ro", uri=True)) as file:
+            return [(str(event), due_at) for event, due_at in file.execute(OWED)]
+
+    def wait_received(
+        self, count: int, seconds: float, during: Callable[[int], None] | None = None, progress: Callable[[str, float], None] | None = None
+    ) -> int:
+        """Wait until the receiver has `count` different ids; how many it has.
+
+        When nothing more came for `seconds`, wait on only for what the server will try again; `progress` is told so.
+        """
         last, since = -1, time.monotonic()
         while True:
             received = int(self.control("stats")["received"])
@@ -184,8 +206,22 @@ class Rig:
             if received != last:
                 last, since = received, time.monotonic()
             elif time.monotonic() - since > seconds:
-                return received
+                if not self._will_try_again(time.monotonic() - since - seconds, progress, received / count):
+                    return int(self.control("stats")["received"])
+                time.sleep(0.5)
             time.sleep(0.02)
+
+    def _will_try_again(self, waited: float, progress: Callable[[str, float], None] | None, share: float) -> bool:
+        """Whether what the server owes has an attempt within the first delays of the retry schedule, `waited` seconds of which are over."""
+        settings = self.settings
+        longest = sum(settings.retry_delays_seconds[:RETRIES_AWAITED]) * (1 + settings.retry_jitter) + settings.attempt_seconds
+        if waited > longest:
+            return False
+        until = (time.time() + longest - waited) * 1000
+        waiting = sum(due_at is not None and due_at < until for _, due_at in self.owed())
+        if waiting and progress is not None:
+            progress(f"still owed: {waiting:,} wait for a retry", share)
+        return waiting > 0
 
 
 def example_data() -> msgspec.Raw:

@@ -1,4 +1,4 @@
-"""The bench's receiver: a process that answers 200 and remembers which ids came when, and how often.
+"""The bench's receiver: a process that answers 200 and remembers which ids came when, and how often, to each path below `/hook`.
 
 `python -m gridhook.bench.receiver PORT [CERTIFICATE CLIENT_CA]`; steered and read through `/-/` paths of the same port.
 With two PEM files it listens for TLS too, on every address of this machine, and checks a client certificate when it is shown one. It
@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 CHALLENGE = b"x-accessgrid-webhook-challenge"
+HOOK = b"/hook"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -45,9 +46,11 @@ class Memory:
         self.repeats = 0
         self.handshakes = self.resumed = self.certified = 0  # of TLS: all, those that resumed a session, those that showed a certificate
 
-    def add(self, body: bytes) -> None:
+    def add(self, url: bytes, body: bytes) -> None:
         now = time.monotonic_ns()
         event_id = decode(body).id
+        if url != HOOK:
+            event_id += url.removeprefix(HOOK).decode()  # one of many webhooks: the same event comes to each
         count = self.counts.get(event_id, 0)
         self.counts[event_id] = count + 1
         if count:
@@ -103,7 +106,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.transport.write(b"HTTP/1.1 503 Not Ready\r\nContent-Length: 0\r\n\r\n")
         else:
-            memory.add(self.body)
+            memory.add(self.url, self.body)
             if memory.delay:
                 self.loop.call_later(memory.delay, self.transport.write, OK)
             else:

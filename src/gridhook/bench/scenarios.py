@@ -35,7 +35,7 @@ def _load(name: str, title: str, batch: int, directory: Path, database_url: str,
             progress(title, min(1.0, elapsed[0] / seconds))
 
         sent = made.publish("load", during, seconds=seconds, batch=batch, connections=64 if batch == 1 else 16)
-        made.wait_received(len(sent.ids), STALL_SECONDS, lambda _: (made.server.sample(), None)[1])
+        made.wait_received(len(sent.ids), STALL_SECONDS, lambda _: (made.server.sample(), None)[1], progress)
         cpu = made.server.cpu_seconds() - cpu
         dump = compare(result, made, sent)
         took = (max(dump["times"]) - sent.began_ns) / 1e9
@@ -74,7 +74,7 @@ def steady(directory: Path, database_url: str, seconds: float, progress: Progres
             progress("steady 1,000/s", min(1.0, elapsed[0] / seconds))
 
         sent = made.publish("steady", during, seconds=seconds, rate=1000.0)
-        made.wait_received(len(sent.ids), STALL_SECONDS)
+        made.wait_received(len(sent.ids), STALL_SECONDS, progress=progress)
         dump = compare(result, made, sent)
         received = dict(zip(dump["ids"], dump["times"], strict=True))
         late = [(received[i] - at) / 1e6 for i, at in zip(sent.ids, sent.times, strict=True) if i in received]
@@ -120,7 +120,7 @@ def drain(directory: Path, database_url: str, seconds: float, progress: Progress
             made.server.sample()
             progress("draining", received / max(1, len(sent.ids)))
 
-        made.wait_received(len(sent.ids), STALL_SECONDS, during)
+        made.wait_received(len(sent.ids), STALL_SECONDS, during, progress)
         cpu = made.server.cpu_seconds() - cpu
         dump = compare(result, made, sent)
         rate = len(dump["ids"]) / ((max(dump["times"]) - min(dump["times"])) / 1e9)
@@ -153,7 +153,10 @@ def slow(directory: Path, database_url: str, seconds: float, progress: Progress)
         sent = made.publish("slow", during, seconds=seconds, batch=100, connections=16)
         made.control("set?delay=0")
         made.wait_received(
-            len(sent.ids), STALL_SECONDS, lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids)))
+            len(sent.ids),
+            STALL_SECONDS,
+            lambda received: progress("slow receiver, catching up", received / max(1, len(sent.ids))),
+            progress,
         )
         compare(result, made, sent)
         half = len(sizes) // 2
