@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -199,8 +200,9 @@ class Browsing:
         self.world = world
         self.jar: dict[str, str] = {}
 
-    async def get(self, path: str) -> Answer:
-        return self._kept(await self.world.raw(self._head("GET", path) + b"\r\n"))
+    async def get(self, path: str, *lines: str) -> Answer:
+        more = "".join(f"{line}\r\n" for line in lines)
+        return self._kept(await self.world.raw(self._head("GET", path) + f"{more}\r\n".encode()))
 
     async def post(self, path: str, fields: dict[str, str], **headers: str) -> Answer:
         body = urlencode(fields).encode()
@@ -460,3 +462,51 @@ async def test_a_page_that_is_left_open_does_not_prolong_a_session(world: World)
 
     assert await seen_at("true") == began
     assert await seen_at("false") > began
+
+
+async def test_of_two_who_use_a_link_at_the_same_time_one_gets_in(world: World) -> None:
+    people = world.gridhook.service.people
+    person = await a_person(world, password=None)
+    browsers = [Browsing(world) for _ in range(4)]
+    for one in browsers:
+        await one.get("/console/sign-in")
+    path = f"/console/link/{await people.new_link(person, LinkPurpose.SIGN_IN, seconds=60)}"
+    assert sorted(one.status for one in await asyncio.gather(*(one.get(path) for one in browsers))) == [303, 404, 404, 404]
+    path = f"/console/link/{await people.new_link(person, LinkPurpose.PASSWORD, seconds=60)}"
+    forms = [{"csrf": token_in(await one.get(path)), "password": f"{GOOD} {turn}"} for turn, one in enumerate(browsers)]
+    answers = await asyncio.gather(
+        *(one.post(path, {**sent, "again": sent["password"]}) for one, sent in zip(browsers, forms, strict=True))
+    )
+    assert sorted(one.status for one in answers) == [303, 404, 404, 404]
+    (winner,) = [turn for turn, one in enumerate(answers) if one.status == 303]
+    assert (await browsers[winner].get("/console/me")).status == 200
+    assert len(await people.sessions(person.id)) == 1
+    assert (await Browsing(world).sign_in(password=f"{GOOD} {winner}")).status == 303
+
+
+async def test_a_link_on_another_site_signs_nobody_in_who_did_not_see_as_whom(world: World) -> None:
+    people = world.gridhook.service.people
+    await a_person(world)
+    ada = Browsing(world)
+    await ada.sign_in()
+    eve = await a_person(world, "eve@example.com", password=None)
+    path = f"/console/link/{await people.new_link(eve, LinkPurpose.SIGN_IN, seconds=60)}"
+    page = await ada.get(path, "Sec-Fetch-Site: cross-site")
+    assert page.status == 200
+    assert b"Sign in as eve@example.com" in page.body
+    assert b"ada@example.com" in (await ada.get("/console/me")).body
+    assert (await ada.post(path, {"csrf": "0" * 64})).status == 403
+    assert (await ada.post(path, {"csrf": token_in(page)}, Sec_Fetch_Site="cross-site")).status == 403
+    assert (await ada.post(path, {"csrf": token_in(page)}, Sec_Fetch_Site="same-origin")).status == 303
+    assert b"eve@example.com" in (await ada.get("/console/me")).body
+    assert (await ada.post(path, {"csrf": token_in(page)})).status == 404
+
+
+async def test_after_signing_in_one_comes_to_an_event_whose_id_holds_a_slash(world: World) -> None:
+    await a_person(world)
+    wanted = f"/console/a/{world.ours.account_id}/events/2026%2F11%2Fa?x=%2F"
+    browser = Browsing(world)
+    sent = await browser.get(wanted)
+    form = await browser.get(sent.headers["location"])
+    kept = unescape(form.body.decode().partition('name="next" value="')[2].partition('"')[0])
+    assert (await browser.sign_in(next=kept)).headers["location"] == wanted

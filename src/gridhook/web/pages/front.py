@@ -186,7 +186,8 @@ class Front:
     async def _refused(self, call: Call, error: GridhookError) -> Reply:
         in_place = call.header(b"hx-request") == "true"
         if isinstance(error, Unauthenticated) and self._is_stranger_at(call):
-            there = call.path + (f"?{call.query.decode('latin-1')}" if call.query else "")
+            # As it was asked for: the id of an event may hold a slash.
+            there = call.raw_path + (f"?{call.query.decode('latin-1')}" if call.query else "")
             sign_in = f"{ROOT}/sign-in" + (f"?next={quote(there, safe='/')}" if call.method in ("GET", "HEAD") and not in_place else "")
             return Reply(401, b"", [(b"hx-redirect", sign_in.encode()), NO_STORE]) if in_place else self.go(sign_in)
         headers: Headers = []

@@ -87,18 +87,25 @@ class SigningIn:
                 return self._password(call, person.email)
             if call.method == "HEAD" or "prefetch" in (call.header(b"sec-purpose") or ""):
                 return Reply(204, b"", [NO_STORE])  # whoever only looks ahead does not use it up
+            if call.header(b"sec-fetch-site") in ("cross-site", "same-site"):
+                # Another site led here, a mail on the web or somebody who wants this browser to be signed in as them: they see as whom.
+                csrf, door = self._front.stranger(call)
+                return self._front.page("link_enter.html", headers=door, csrf=csrf, email=person.email, path=call.path)
             person = await self._front.service.people.use_link(token, LinkPurpose.SIGN_IN)
         except NotFound:
             return self._over()
         return await let_in(self._front, call, await self._front.service.door.enter(person, agent_of(call)), "link", ROOT)
 
-    @page("setPassword", "Set a password by a one-time link")
-    async def set_password(self, call: Call) -> Reply:
+    @page("useLink", "Set a password, or sign in, by a one-time link")
+    async def use_link(self, call: Call) -> Reply:
         csrf, _ = self._front.stranger(call)
         form = await forms.read_form(call, csrf)
         token, password = call.params["token"], form.raw("password")
         try:
-            _, person = await self._front.service.people.link(token)
+            purpose, person = await self._front.service.people.link(token)
+            if purpose is LinkPurpose.SIGN_IN:
+                person = await self._front.service.people.use_link(token, LinkPurpose.SIGN_IN)
+                return await let_in(self._front, call, await self._front.service.door.enter(person, agent_of(call)), "link", ROOT)
             try:
                 if password != form.raw("again"):
                     raise Invalid("again", "is not the same as above")
@@ -163,6 +170,6 @@ def routes(front: Front, provider: str | None) -> list[Route]:
     return [
         Route(ROOT, {"GET": pages.door}),
         Route(SIGN_IN, {"GET": pages.ask, "POST": pages.sign_in}),
-        Route(ROOT + "/link/{token}", {"GET": pages.link, "POST": pages.set_password}),
+        Route(ROOT + "/link/{token}", {"GET": pages.link, "POST": pages.use_link}),
         Route(ROOT + "/sign-out", {"POST": pages.sign_out}),
     ]
