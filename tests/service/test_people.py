@@ -13,7 +13,7 @@ from gridhook.app import Gridhook
 from gridhook.config import Settings
 from gridhook.errors import Invalid, Misconfigured, NotFound, TooMany, Unauthenticated
 from gridhook.model import LinkPurpose, Membership, Person, Role
-from gridhook.service.door import Door, NotLetIn
+from gridhook.service.door import BROWSERS, Door, NotLetIn
 from gridhook.service.passwords import checked_password
 from gridhook.service.people import People
 from gridhook.testing import FakeClock
@@ -150,6 +150,15 @@ async def test_guessing_at_one_address_takes_nothing_from_the_others(people: Peo
         with pytest.raises(NotLetIn if number < 3 else TooMany):
             await door.sign_in("bob@example.com", "a wrong password", "")
     assert await door.sign_in("ada@example.com", GOOD, "")
+
+
+async def test_who_signs_in_again_and_again_is_slowed_down_too_though_each_time_makes_a_browser_known(people: People, door: Door):
+    await with_password(people, door)
+    known = (await door.sign_in("ada@example.com", GOOD, "")).browser
+    for _ in range(BROWSERS * 3):
+        known = (await door.sign_in("ada@example.com", GOOD, "", known)).browser
+    with pytest.raises(TooMany):
+        await door.sign_in("ada@example.com", GOOD, "", known)
 
 
 async def test_a_flood_of_made_up_addresses_does_not_have_the_guessing_at_one_forgotten(people: People, door: Door):

@@ -31,6 +31,7 @@ MINUTE_SECONDS = 60.0
 DAY_SECONDS = 86_400.0
 MOST_PER_DAY = 100  # wrong passwords for one address: NIST SP 800-63B s5.2.2
 KNOWN_BROWSER_DAYS = 180
+BROWSERS = 5  # of one person, known to us, that sign in as fast as they may
 NOT_LET_IN = "this address and password do not belong together, or nobody here has this address"
 
 
@@ -59,6 +60,7 @@ class Door:
         self._passwords = Passwords()
         self._by_minute = Budget(settings.sign_ins_per_minute, MINUTE_SECONDS)
         self._by_day = Budget(MOST_PER_DAY, DAY_SECONDS)
+        self._by_person = Budget(settings.sign_ins_per_minute * BROWSERS, MINUTE_SECONDS)
         self._all = Budget(settings.all_sign_ins_per_minute, MINUTE_SECONDS)
 
     async def sign_in(self, email: str, password: str, agent: str, browser: str = "") -> Entered:
@@ -120,7 +122,8 @@ class Door:
         known_as = self._known_as(browser, email)
         if known_as is not None:
             own = f"browser|{known_as}"
-            _take([(self._by_minute, own), (self._by_day, own)])
+            # Each time that one signs in makes one more known browser: their limits together are not to be without limit.
+            _take([(self._by_minute, own), (self._by_day, own), (self._by_person, email)])
         else:
             address = f"address|{hashlib.sha256(email.encode()).hexdigest()}"
             _take([(self._by_minute, address), (self._by_day, address), (self._all, "")])
