@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pycurl
 import pytest
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 
 from gridhook.config import Settings
 from gridhook.model import Answered, Reason, Unreachable
-from gridhook.transport import Outgoing, open_transport
+from gridhook.transport import Outgoing, loop, open_transport
 from tests.transport.conftest import SHORT, Send
 from tests.transport.hostile import OK, Peer, hostile, keeps_alive
 
@@ -165,5 +167,38 @@ async def test_silent_receivers_are_let_go_while_a_busy_one_keeps_its_connection
                     assert isinstance(await transport.send(Outgoing(transport.parse(busy.url()), (), b"{}", SHORT)), Answered)
                     await asyncio.sleep(0.05)
             assert busy.connections == 1
+    finally:
+        await transport.close()
+
+
+def refused(_: int) -> pycurl.Curl:
+    """A request that libcurl will not take: pycurl raises."""
+    broom = pycurl.Curl()
+    broom.close()
+    return broom
+
+
+def answered(_: int) -> pycurl.Curl:
+    """A request that is answered."""
+    broom = pycurl.Curl()
+    broom.setopt(pycurl.URL, Path(__file__).as_uri())
+    broom.setopt(pycurl.WRITEFUNCTION, len)
+    return broom
+
+
+@pytest.mark.parametrize("broom", [refused, answered])
+async def test_whatever_becomes_of_the_request_that_goes_nowhere_no_delivery_hears_of_it(
+    settings: Settings, broom: Callable[[int], pycurl.Curl], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "new_broom", broom)
+    transport = open_transport(settings.replace(idle_connection_seconds=1))
+    await transport.start()
+    try:
+        with hostile(keeps_alive()) as server:
+            for _ in range(2):
+                outcome = await transport.send(Outgoing(transport.parse(server.url()), (), b"{}", SHORT))
+                assert isinstance(outcome, Answered), outcome
+                await asyncio.sleep(0.1)  # the turns in which the other request begins and ends
+        assert transport.is_alive()
     finally:
         await transport.close()

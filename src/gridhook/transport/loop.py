@@ -295,15 +295,21 @@ class SendLoop:
         while True:
             waiting, good, bad = self._multi.info_read()
             for curl in good:
-                self._finish(curl.transfer, 0, "")
+                if curl is self._broom:
+                    self._take_back_broom()
+                else:
+                    self._finish(curl.transfer, 0, "")
             for curl, code, text in bad:
                 if curl is self._broom:
-                    self._multi.remove_handle(curl)
-                    self._sweeping = False
+                    self._take_back_broom()
                 else:
                     self._finish(curl.transfer, code, text)
             if not waiting:
                 return
+
+    def _take_back_broom(self) -> None:
+        self._multi.remove_handle(self._broom)
+        self._sweeping = False
 
     def _finish(self, transfer: Transfer, code: int, text: str) -> None:
         self._multi.remove_handle(transfer.curl)
@@ -377,8 +383,11 @@ class SendLoop:
                 del self._free[key]
         self._tidy_at = max(now, oldest + self._idle_seconds) + IDLE_SLACK
         if not self._sweeping:
-            self._sweeping = True
-            self._multi.add_handle(self._broom)
+            try:
+                self._multi.add_handle(self._broom)
+                self._sweeping = True
+            except pycurl.error:
+                traceback.print_exc()  # of no request: connections rest a little longer, until another begins
 
     def _drop_overdue(self, now: float) -> None:
         """What waits for a place waits on its own clock."""
@@ -421,7 +430,8 @@ class SendLoop:
                 transfer.curl.close()
         self._free.clear()
         if self._sweeping:
-            self._multi.remove_handle(self._broom)
+            with suppress(pycurl.error):
+                self._multi.remove_handle(self._broom)
         self._broom.close()
         self._multi.close()
 
