@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -36,15 +37,18 @@ def publish_to_a_receiver_that_hangs(made: Rig, events: int) -> list[str]:
 
 def attempted(made: Rig) -> int:
     """How many deliveries were tried once and wait for the second time."""
-    with closing(sqlite3.connect(sqlite_path(made.settings))) as database:
-        waiting = database.execute("SELECT count(*) FROM deliveries WHERE state = 'queued' AND lease IS NULL AND attempts = 1")
-        return int(waiting.fetchone()[0])
+    statement = "SELECT id FROM deliveries WHERE state = 'queued' AND lease IS NULL AND attempts = 1"
+    if made.settings.database_url:
+        with psycopg.connect(made.settings.database_url) as server:
+            return len(server.execute(statement).fetchall())
+    with closing(sqlite3.connect(sqlite_path(made.settings))) as file:
+        return len(file.execute(statement).fetchall())
 
 
 @pytest.mark.timeout(120)
-def test_what_waits_for_its_first_retry_is_waited_for_and_not_called_lost(tmp_path: Path):
+def test_what_waits_for_its_first_retry_is_waited_for_and_not_called_lost(tmp_path: Path, database_url: str):
     said: list[str] = []
-    with rig(tmp_path, tls_addresses=["127.0.0.1"], retry_delays_seconds=(5, 5), **HASTY) as made:
+    with rig(tmp_path, database_url, tls_addresses=["127.0.0.1"], retry_delays_seconds=(5, 5), **HASTY) as made:
         ids = publish_to_a_receiver_that_hangs(made, 8)
         assert sorted(event for event, due_at in made.owed() if due_at is not None) == sorted(ids)
         assert made.control("stats")["received"] <= 1, "more got through than the handshake's connection, left open, could carry"
