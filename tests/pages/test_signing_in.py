@@ -108,6 +108,7 @@ async def test_the_form_to_sign_in_and_the_one_to_set_a_password_can_be_read_by_
 async def test_who_was_signed_out_elsewhere_signs_in_again_and_comes_back_to_the_page_they_wanted(stage: Stage) -> None:
     person = await a_person(stage.world)
     page = await stage.sign_in()
+    await page.goto(f"{stage.world.base_url}/console/me")  # a page that asks for nothing by itself
     await stage.world.gridhook.service.people.end_sessions(person.id)
     wanted = f"{stage.world.base_url}/console/accounts?q=north&page=1"
     await page.goto(wanted)
@@ -510,3 +511,26 @@ async def test_after_signing_in_one_comes_to_an_event_whose_id_holds_a_slash(wor
     form = await browser.get(sent.headers["location"])
     kept = unescape(form.body.decode().partition('name="next" value="')[2].partition('"')[0])
     assert (await browser.sign_in(next=kept)).headers["location"] == wanted
+
+
+async def test_a_private_key_is_shown_once_to_the_session_that_made_it_and_only_to_eyes(world: World) -> None:
+    await a_person(world)
+    ada, elsewhere = Browsing(world), Browsing(world)
+    await ada.sign_in()
+    await elsewhere.sign_in()
+    new = f"/console/a/{world.ours.account_id}/webhooks/new"
+    fields = {"name": "Doors", "url": "http://127.0.0.1:18009/h", "subscribed_events": "ag.account_balance.low"}
+    made = await ada.post(new, {"csrf": token_in(await ada.get(new)), **fields})
+    assert (made.status, made.body) == (303, b"")
+    there = made.headers["location"]
+
+    def shows_it(page: Answer) -> bool:
+        assert page.status == 200
+        assert page.headers["cache-control"] == "no-store"
+        return b'class="secret"' in page.body
+
+    assert not shows_it(await elsewhere.get(there))
+    assert (await world.send("HEAD", there, Cookie=f"gridhook={ada.jar['gridhook']}")).status == 200
+    assert not shows_it(await ada.get(there, "Sec-Purpose: prefetch;prerender"))
+    assert shows_it(await ada.get(there))
+    assert not shows_it(await ada.get(there))

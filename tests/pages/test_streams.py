@@ -175,3 +175,10 @@ async def test_a_client_that_offers_an_upgrade_is_told_too(world: World) -> None
         await world.create("http://127.0.0.1:18009/h")
         await ear.until(streams.CHANGE)
     await count(world, 0)
+
+
+async def test_a_stream_without_a_session_ends_and_fetches_no_form_to_sign_in(world: World) -> None:
+    answer = await world.send("GET", f"/console/a/{world.ours.account_id}/changes", Accept="text/event-stream", Cookie="gridhook=x")
+    assert answer.status == 204
+    assert "set-cookie" not in answer.headers
+    assert "location" not in answer.headers

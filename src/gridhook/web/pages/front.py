@@ -51,6 +51,11 @@ class NotInPlan(Forbidden):
         self.account = account
 
 
+def looks_ahead(call: Call) -> bool:
+    """Whether a scanner asks for the head alone, or a browser for a page that it may never show."""
+    return call.method == "HEAD" or "prefetch" in (call.header(b"sec-purpose") or "")
+
+
 class Front:
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service = service
@@ -83,7 +88,7 @@ class Front:
             raise NotFound(GONE) from None
         if not account.enterprise and not visitor.is_operator:
             raise NotInPlan(account)
-        return View(visitor, account, role, call.path)
+        return View(visitor, account, role, call.path, looks_ahead(call))
 
     async def change(self, call: Call) -> tuple[View, Form]:
         """The visitor and what they sent, from a form of ours. Raises `Forbidden` for viewers and for other sites' forms."""
@@ -134,7 +139,8 @@ class Front:
 
     async def show(self, view: View, template: str, *, status: int = 200, **context: Any) -> Reply:
         """A whole page of an account, with what was left for this visitor to see here once (`told`)."""
-        told = await self.service.people.left(view.visitor, view.path)
+        # What is shown once is for eyes.
+        told = {} if view.looks_ahead else await self.service.people.left(view.visitor, view.path)
         return self.page(template, status=status, view=view, visitor=view.visitor, csrf=view.visitor.csrf, told=told, **context)
 
     async def mine(self, visitor: Visitor, path: str, template: str, *, status: int = 200, **context: Any) -> Reply:
@@ -185,6 +191,9 @@ class Front:
 
     async def _refused(self, call: Call, error: GridhookError) -> Reply:
         in_place = call.header(b"hx-request") == "true"
+        if isinstance(error, Unauthenticated) and call.header(b"accept") == "text/event-stream":
+            # The browser does not ask again. Sent to the form, it would fetch one beside the person's own, with another cookie for it.
+            return Reply(204, b"", [NO_STORE])
         if isinstance(error, Unauthenticated) and self._is_stranger_at(call):
             # As it was asked for: the id of an event may hold a slash.
             there = call.raw_path + (f"?{call.query.decode('latin-1')}" if call.query else "")

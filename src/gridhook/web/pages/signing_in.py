@@ -13,7 +13,7 @@ from gridhook.service.passwords import RULES
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages import forms
-from gridhook.web.pages.front import Front
+from gridhook.web.pages.front import Front, looks_ahead
 from gridhook.web.pages.views import ROOT
 from gridhook.web.problems import NO_STORE, Headers, Reply
 from gridhook.web.routes import Route
@@ -85,7 +85,7 @@ class SigningIn:
             purpose, person = await self._front.service.people.link(token)
             if purpose is LinkPurpose.PASSWORD:
                 return self._password(call, person.email)
-            if call.method == "HEAD" or "prefetch" in (call.header(b"sec-purpose") or ""):
+            if looks_ahead(call):
                 return Reply(204, b"", [NO_STORE])  # whoever only looks ahead does not use it up
             if call.header(b"sec-fetch-site") in ("cross-site", "same-site"):
                 # Another site led here, a mail on the web or somebody who wants this browser to be signed in as them: they see as whom.

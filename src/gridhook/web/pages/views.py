@@ -16,12 +16,13 @@ WARN_BEFORE_MS = 30 * 86_400_000  # of a certificate's end: from then on pages p
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A signed-in person in one account. `path`: of the request, without query."""
+    """A signed-in person in one account. `path`: of the request, without query. looks_ahead: nobody reads this answer, or not yet."""
 
     visitor: Visitor
     account: Account
     role: Role
     path: str
+    looks_ahead: bool = False
 
     @property
     def may_change(self) -> bool:
