@@ -27,7 +27,7 @@ demo: setup  ## the main job on your screen: server, receiver, webhook through A
 	@$(BIN)/gridhook demo $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
 
 test: setup  ## the whole test suite (TESTS=...: a part of it)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(or $(TESTS),-n auto --maxprocesses 4 --dist loadfile)
 
 lint: setup  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check

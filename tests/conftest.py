@@ -13,6 +13,18 @@ import psycopg
 import pytest
 
 from gridhook.telemetry import Log
+from tests.pages.chromium import CHROMIUM, WITHOUT
+from tests.receivers import runners
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """At the end of a whole run: what was not tried in it, and why."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    if CHROMIUM is None:
+        terminalreporter.write_line(WITHOUT)
+    for label, why in runners.here()[1].items():
+        terminalreporter.write_line(f"sample receiver not tried: {label}: {why}")
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,12 +11,11 @@ from playwright.async_api import Browser, async_playwright
 
 from gridhook.telemetry import Log
 from gridhook.testing import Receiver
+from tests.pages.chromium import CHROMIUM, WITHOUT
 from tests.pages.stage import Stage
 from tests.web.world import running
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("GRIDHOOK_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-WITHOUT = "the console was not driven in a browser: there is none; apt-get install chromium, or set GRIDHOOK_TEST_CHROMIUM"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,14 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if CHROMIUM is None:
-        terminalreporter.write_line(WITHOUT)
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, or the one that GRIDHOOK_TEST_CHROMIUM names."""
     if CHROMIUM is None:
         pytest.skip(WITHOUT)
     async with async_playwright() as playwright:

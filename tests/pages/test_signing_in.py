@@ -178,6 +178,7 @@ async def test_an_operator_finds_any_account_and_a_member_only_their_own(stage: 
 
 async def test_an_account_without_webhooks_in_its_plan_is_told_kindly(stage: Stage) -> None:
     page = await stage.sign_in()
+    await page.goto("about:blank")  # the overview would refresh itself, and be refused too
     await stage.world.gridhook.service.set_enterprise(stage.world.ours.account_id, False)
     await page.goto(f"{stage.base}/webhooks")
     await page.get_by_role("heading", name="Northwind has no webhooks yet").wait_for()
