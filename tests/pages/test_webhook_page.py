@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from gridhook.errors import TooMany
 from gridhook.model import Role
 from gridhook.testing import Received, Receiver, Reply, echo
-from tests.pages.stage import Stage
+from tests.pages.stage import NARROW, Stage
 from tests.web.world import LOW
 
 LOW_TYPE = str(LOW["type"])
@@ -67,6 +67,7 @@ async def test_a_pending_webhook_is_verified_by_hand_and_may_then_be_tested(stag
     await stage.world.attempts(created["id"], 1)
     page = await open_page(stage, created["id"])
     await expect(page.get_by_text("A test can be sent once this webhook is Verified")).to_be_visible()
+    await expect(page.get_by_role("link", name="samples in several languages")).to_be_visible()
     await expect(page.get_by_role("button", name="Send Test")).to_have_count(0)
     await stage.check_accessible(page)
     await stage.picture(page, "webhook-pending")
@@ -92,6 +93,49 @@ async def test_a_webhook_is_paused_and_resumed(stage: Stage, receiver: Receiver)
     await receiver.received(1)
     await expect(page.get_by_role("region", name="Last attempts")).to_contain_text(LOW_TYPE)
     await expect(page.get_by_text("Nothing waits, and nothing is undelivered")).to_be_visible()
+
+
+async def test_what_i_opened_stays_open_and_where_i_am_by_keyboard_stays_when_the_page_refreshes_itself(
+    stage: Stage, receiver: Receiver
+) -> None:
+    webhook_id = await added(stage, receiver)
+    await stage.world.publish(LOW)
+    await stage.world.attempts(webhook_id, 2)
+    page = await open_page(stage, webhook_id)
+    table = page.get_by_role("region", name="Deliveries per minute, as a table")
+    await page.locator("#throughput-table summary").click()
+    await expect(table).to_be_visible()
+    everything = page.get_by_role("link", name="All webhook attempts")
+    await everything.focus()
+    attempts = page.get_by_role("region", name="Last attempts").locator("tbody tr")
+    for count in (3, 4):
+        await stage.world.publish(LOW)
+        await expect(attempts).to_have_count(count)
+        await expect(table).to_be_visible()
+        await expect(everything).to_be_focused()
+    await page.locator("#throughput-table summary").click()
+    await stage.world.publish(LOW)
+    await expect(attempts).to_have_count(5)
+    await expect(table).to_be_hidden()
+
+
+async def test_on_a_phone_all_tabs_can_be_seen_and_the_menu_closes_by_escape(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    page = await open_page(stage, webhook_id)
+    await page.set_viewport_size(NARROW)
+    for links in (page.get_by_label("This webhook").get_by_role("link"), page.get_by_label("Console").get_by_role("link")):
+        for link in await links.all():
+            box = await link.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= NARROW["width"], await link.inner_text()
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
+    menu = page.locator("details.me summary")
+    await menu.press("Enter")
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+    await expect(menu).to_be_focused()
 
 
 async def test_a_test_shows_what_will_be_sent_and_what_the_receiver_made_of_it(stage: Stage, receiver: Receiver) -> None:

@@ -91,8 +91,48 @@
   });
   window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 
+  // A piece that fetches itself anew comes as the server writes it. What a person opened or closed stays so: <details id>.
+  const folds = new Map();  // id: is it open
+  document.addEventListener("click", (event) => {
+    const fold = event.target.closest("summary")?.parentElement;
+    if (fold?.id) folds.set(fold.id, !fold.open);
+  });
+
+  function keepFolds(within) {
+    for (const [id, open] of folds) {
+      const fold = document.getElementById(id);
+      if (fold && within.contains(fold)) fold.open = open;
+    }
+  }
+
+  // Who walks by keyboard keeps their place: htmx finds it again by an id, here it is found by what stands there.
+  const placed = (one) => [one.tagName, one.getAttribute("href"), one.closest("[id]")?.id, one.form?.action, one.textContent.trim()].join("\n");
+  let left = null;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const one = document.activeElement;
+    if (one && !one.id && one.matches("a, button, summary") && event.detail.target.contains(one)) left = placed(one);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (left === null || document.activeElement !== document.body) return;
+    [...document.querySelectorAll("a, button, summary")].find((one) => placed(one) === left)?.focus({ preventScroll: true });
+    left = null;
+  });
+
+  // The person's menu closes by Escape, and by a click elsewhere.
+  const menu = () => document.querySelector("details.me[open]");
+  document.addEventListener("keydown", (event) => {
+    const open = menu();
+    if (event.key !== "Escape" || !open) return;
+    open.open = false;
+    open.querySelector("summary").focus();
+  });
+  document.addEventListener("click", (event) => {
+    const open = menu();
+    if (open && !open.contains(event.target)) open.open = false;
+  });
+
   // Of each new piece: the target of a swap may be what the piece took the place of.
-  document.addEventListener("htmx:load", (event) => enliven(event.detail.elt));
+  document.addEventListener("htmx:load", (event) => { keepFolds(event.detail.elt); enliven(event.detail.elt); });
   // A refusal is shown in its place too: htmx would drop it.
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("content-type")?.startsWith("text/html")) {
