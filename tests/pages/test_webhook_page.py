@@ -68,6 +68,7 @@ async def test_a_pending_webhook_is_verified_by_hand_and_may_then_be_tested(stag
     page = await open_page(stage, created["id"])
     await expect(page.get_by_text("A test can be sent once this webhook is Verified")).to_be_visible()
     await expect(page.get_by_role("link", name="samples in several languages")).to_be_visible()
+    await expect(page.get_by_role("region", name="Last attempts").locator("tbody tr")).to_contain_text("200: not json")
     await expect(page.get_by_role("button", name="Send Test")).to_have_count(0)
     await stage.check_accessible(page)
     await stage.picture(page, "webhook-pending")
@@ -122,7 +123,7 @@ async def test_what_i_opened_stays_open_and_where_i_am_by_keyboard_stays_when_th
 async def test_on_a_phone_all_tabs_can_be_seen_and_the_menu_closes_by_escape(stage: Stage, receiver: Receiver) -> None:
     webhook_id = await added(stage, receiver)
     page = await open_page(stage, webhook_id)
-    await page.set_viewport_size(NARROW)
+    await page.set_viewport_size({"width": NARROW["width"], "height": NARROW["height"]})
     for links in (page.get_by_label("This webhook").get_by_role("link"), page.get_by_label("Console").get_by_role("link")):
         for link in await links.all():
             box = await link.bounding_box()

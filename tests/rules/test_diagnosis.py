@@ -119,6 +119,15 @@ def test_the_detail_of_what_went_wrong_stands_beside_the_sentence():
     assert found.summary.endswith("(expired 3 days ago)")
 
 
+def test_nothing_is_said_twice():
+    for reason, detail in (
+        (Reason.CONNECT_REFUSED, "the receiver's host refused the connection: nothing listens on that port"),
+        (Reason.TIMEOUT, "no complete header section in time; the receiver may still have processed the request"),
+    ):
+        words = diagnose(attempt(Unreachable(reason, detail))).summary
+        assert sum(words.count(again) for again in ("nothing listens", "have processed")) == 1
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_receiver_that_wants_the_key_in_the_handshake_is_told_why_it_is_not_there(status):
     found = diagnose(attempt(Answered(status), AttemptKind.VERIFICATION, Echo.WRONG_STATUS))

@@ -255,9 +255,12 @@ def _of_unreachable(outcome: Unreachable) -> Diagnosis:
     words = REASONS[outcome.reason]
     if outcome.reason is Reason.RESET and outcome.detail == ASKED_IN_VAIN:
         words = Diagnosis(words.summary, _WANTS_CERTIFICATE)
-    if not outcome.detail:
+    detail = outcome.detail
+    if outcome.reason is Reason.TIMEOUT:
+        detail = detail.partition(";")[0]  # then it says, as we do, that the receiver may have processed it
+    if not detail or outcome.reason is Reason.CONNECT_REFUSED:  # whose detail says the same once more
         return words
-    return Diagnosis(f"{words.summary} ({printable(outcome.detail.encode('utf-8', 'replace'), DETAIL_SHOWN)})", words.remedy)
+    return Diagnosis(f"{words.summary} ({printable(detail.encode('utf-8', 'replace'), DETAIL_SHOWN)})", words.remedy)
 
 
 def _of_answer(outcome: Answered) -> Diagnosis:

@@ -186,6 +186,10 @@ def _waits(counted: Undelivered) -> Waits:
 
 def _tried(attempt: Attempt) -> Tried:
     verified = attempt.kind is AttemptKind.VERIFICATION
+    succeeded = _succeeded(attempt) and (not verified or attempt.echo in ("matched", "trusted_host"))
+    words = result_of(attempt.outcome)
+    if verified and not succeeded and _succeeded(attempt):
+        words = f"{words}: {attempt.echo}"  # a handshake fails with a 200, too: say why
     return Tried(
         attempt.id,
         attempt.started_at,
@@ -193,8 +197,8 @@ def _tried(attempt: Attempt) -> Tried:
         attempt.event_id,
         attempt.number,
         attempt.kind,
-        _succeeded(attempt) and (not verified or attempt.echo in ("matched", "trusted_host")),
-        result_of(attempt.outcome).replace("_", " "),
+        succeeded,
+        words.replace("_", " "),
         attempt.outcome.exchange.timings.total_us / 1000,
     )
 

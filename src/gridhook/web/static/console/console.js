@@ -73,6 +73,12 @@
     if (form && form.dataset.auto !== undefined && event.target.matches("select, [type=date], [type=checkbox]")) form.requestSubmit();
   });
 
+  // What was left empty is no filter: an address to share holds what was chosen, and nothing else.
+  document.addEventListener("formdata", (event) => {
+    if (event.target.method !== "get") return;
+    for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+  });
+
   // <body data-changes="address">: a stream that says "something changed", never what. Elements with hx-trigger="changed from:body"
   // then fetch themselves anew. A hidden page lets go of its connection: a browser has only six for one host.
   let stream = null;
