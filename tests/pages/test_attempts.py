@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from gridhook.model import Role
 from gridhook.testing import Receiver, Reply
-from tests.pages.stage import Stage
+from tests.pages.stage import HANG_GUARD_MS, Stage
 from tests.web.world import BALANCE, LOW
 
 HOSTILE = b"<script>alert(1)</script><img src=x onerror=alert(2)> &amp; \"' \xf0\x9f\x92\xa5 " + b"x" * 3000
@@ -43,6 +43,25 @@ async def test_a_new_attempt_appears_by_itself_and_is_marked(stage: Stage, recei
         await expect(page.locator("#attempts tbody tr")).to_have_count(before + 1)
         await expect(page.locator("#attempts tbody tr").first).to_have_class("new")
         assert f"later-{before}" in await page.locator("#attempts tbody tr").first.inner_text()
+
+
+async def test_an_open_page_is_live_again_by_itself_when_its_stream_was_refused_for_a_while(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await proven(stage, receiver)
+    page = await stage.sign_in()
+    refused = 0
+
+    async def refuse_once(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        await (route.fulfill(status=502, body="a proxy's own words") if refused == 1 else route.continue_())
+
+    await page.route("**/changes*", refuse_once)
+    await page.goto(f"{stage.base}/webhooks/{webhook_id}/attempts")
+    await expect(page.locator("#attempts tbody tr")).to_have_count(1)
+    await publish(stage, "missed-meanwhile")
+    await expect(page.locator("#attempts tbody tr").first).to_contain_text("missed-meanwhile", timeout=HANG_GUARD_MS)
+    assert refused == 2
+    stage.troubles.remove(next(one for one in stage.troubles if "status of 502" in one))
 
 
 async def test_filters_stand_in_the_address_so_that_a_view_can_be_shared(stage: Stage) -> None:

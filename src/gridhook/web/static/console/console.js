@@ -82,14 +82,21 @@
   // <body data-changes="address">: a stream that says "something changed", never what. Elements with hx-trigger="changed from:body"
   // then fetch themselves anew. A hidden page lets go of its connection: a browser has only six for one host.
   let stream = null;
+  let pause = 2000;  // ms until the next try of a stream that was refused; doubles up to a minute
   function listen() {
     const address = document.body.dataset.changes;
     if (!address || stream || document.hidden) return;
     stream = new EventSource(address);
     stream.addEventListener("change", () => htmx.trigger(document.body, "changed"));
     // What changed between the page and the stream, or while it was cut, it does not tell: look once.
-    stream.addEventListener("open", () => htmx.trigger(document.body, "changed"));
-    stream.addEventListener("error", () => { if (stream && stream.readyState === EventSource.CLOSED) stream = null; });
+    stream.addEventListener("open", () => { pause = 2000; htmx.trigger(document.body, "changed"); });
+    // A browser takes up a stream that broke, but not one that was refused, as a proxy does while the server starts anew.
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = null;
+      setTimeout(listen, pause);
+      pause = Math.min(2 * pause, 60000);
+    });
   }
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { stream?.close(); stream = null; return; }
