@@ -248,6 +248,18 @@ def test_openssl_finds_a_client_and_no_server_in_it(ca: tuple[Authority, bytes],
 Change = Callable[[x509.CertificateBuilder], x509.CertificateBuilder]
 
 
+def common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def on_a_curve_of_its_own(certificate: bytes) -> bytes:
+    """As one flipped byte on a disk may leave it."""
+    der = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+    p256 = bytes.fromhex("2a8648ce3d030107")
+    assert p256 in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(p256, p256[:-1] + b"\x63")).encode()
+
+
 class Made:
     """A CA certificate that is right, but for what a test says."""
 
@@ -262,12 +274,13 @@ class Made:
         days: tuple[int, int] = (-1, 3000),
         signer: ec.EllipticCurvePrivateKey | None = None,
         named: bool = True,
+        issuer: str | None = None,
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Corporate CA")] if named else [])
+        name = common_name("Corporate CA") if named else x509.Name([])
         now = datetime.fromtimestamp(NOW // 1000, UTC)
         builder = (
-            x509.CertificateBuilder(name, name, self.key.public_key(), 7)
+            x509.CertificateBuilder(name if issuer is None else common_name(issuer), name, self.key.public_key(), 7)
             .not_valid_before(now + timedelta(days=days[0]))
             .not_valid_after(now + timedelta(days=days[1]))
         )
@@ -342,6 +355,8 @@ OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
         (Made(days=(1, 30)), None, 0, "certificate", "choose a time in between"),
         (Made(days=(-1, 7)), None, 8, "certificate", "choose a time in between"),
         (Made(signer=OTHER_KEY), None, 0, "certificate", "its signature is not by its own key"),
+        (Made(signer=OTHER_KEY, issuer="Root"), None, 0, "certificate", "was issued by CN=Root, .* import an authority that is a root"),
+        (on_a_curve_of_its_own(GOOD.certificate), GOOD.key_pem(), 0, "certificate", "its key cannot be read: it was altered"),
     ],
 )
 def test_an_authority_that_cannot_serve_is_refused_with_what_is_wrong_and_the_remedy(

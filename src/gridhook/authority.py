@@ -102,8 +102,9 @@ def import_authority(certificate_pem: bytes, key_pem: bytes, *, now: Instant, si
     """
     certificate = _only_certificate(certificate_pem)
     key = _private_key(key_pem)
-    _check_key(certificate.public_key())
-    if _spki(key.public_key()) != _spki(certificate.public_key()):
+    public_key = _public_key(certificate)
+    _check_key(public_key)
+    if _spki(key.public_key()) != _spki(public_key):
         raise Invalid("key", "is not this certificate's: give the private key that the certificate was made with")
     _check_signs(certificate)
     facts_ = _facts(certificate)
@@ -112,11 +113,14 @@ def import_authority(certificate_pem: bytes, key_pem: bytes, *, now: Instant, si
     if facts_.not_before_at > signs_from_at or facts_.expires_at <= signs_from_at:
         valid = f"{rfc3339(facts_.not_before_at)} to {rfc3339(facts_.expires_at)}"
         raise Invalid("certificate", f"is valid from {valid}, it would sign from {rfc3339(signs_from_at)} on: choose a time in between")
-    if facts_.is_self_signed:
-        try:
-            certificate.verify_directly_issued_by(certificate)
-        except (InvalidSignature, ValueError, TypeError):
-            raise Invalid("certificate", "its signature is not by its own key: it was altered, or is another certificate's copy") from None
+    if not facts_.is_self_signed:
+        # OpenSSL, and with it nginx, Node.js and Python, builds the chain up to a root; what we publish would lead to none.
+        issued = f"was issued by {facts_.issuer}, and receivers that trust it alone refuse what it signs"
+        raise Invalid("certificate", f"{issued}: import an authority that is a root (self-signed)")
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        raise Invalid("certificate", "its signature is not by its own key: it was altered, or is another certificate's copy") from None
     authority_id = ids.authority_id(os.urandom(ids.ID_BYTES))
     return _authority(authority_id, certificate, now, signs_from_at), _key_pem(key)
 
@@ -299,6 +303,13 @@ def _private_key(pem: bytes) -> _Key:
     return key
 
 
+def _public_key(certificate: x509.Certificate) -> object:
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise Invalid("certificate", "its key cannot be read: it was altered, or its key is of a kind that is not known here") from None
+
+
 def _check_key(key: object) -> None:
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return
@@ -314,7 +325,7 @@ def _refuse_key() -> NoReturn:
 
 def _check_signs(certificate: x509.Certificate) -> None:
     """May it sign client certificates that strict receivers take? Raises `Invalid`."""
-    remake = "use a CA certificate, for example one made with `gridhook ca create`"
+    remake = "make one that does, as docs/mtls.md shows, or let `gridhook ca create` make the authority"
     try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension):
