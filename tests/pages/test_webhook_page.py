@@ -139,6 +139,23 @@ async def test_on_a_phone_all_tabs_can_be_seen_and_the_menu_closes_by_escape(sta
     await expect(menu).to_be_focused()
 
 
+async def test_who_was_signed_out_while_a_page_was_open_is_told_and_comes_back_to_it(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    for button in ("Send Test", "Pause"):  # one is sent by a script, one as a plain form
+        page = await stage.sign_in()
+        page.on("dialog", lambda dialog: dialog.accept())
+        await page.goto(f"{stage.base}/webhooks/{webhook_id}?type={LOW_TYPE}")
+        await page.context.clear_cookies()
+        await page.get_by_role("button", name=button).click()
+        await expect(page.get_by_role("alert")).to_contain_text("nothing of what you just sent was saved or done")
+        assert await page.locator("input[name=next]").input_value() == f"{stage.base}/webhooks/{webhook_id}?type={LOW_TYPE}".removeprefix(
+            stage.world.base_url
+        )
+    stage.troubles[:] = [one for one in stage.troubles if "401" not in one]
+    assert receiver.count == 0
+    assert not (await stage.world.gridhook.service.webhooks.detail(stage.world.ours.account_id, webhook_id)).webhook.paused_at
+
+
 async def test_a_test_shows_what_will_be_sent_and_what_the_receiver_made_of_it(stage: Stage, receiver: Receiver) -> None:
     webhook_id = await added(stage, receiver)
     receiver.script(Reply(200), Reply(401, (("X-Sly", "<b onclick=alert(1)>"),), HOSTILE))

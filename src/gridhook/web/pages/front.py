@@ -9,7 +9,7 @@ import secrets as chance
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gridhook.config import Settings
 from gridhook.errors import Forbidden, GridhookError, NotFound, TooMany, Unauthenticated, Unavailable
@@ -41,6 +41,23 @@ GONE = "There is no such page here, or it is another account's."
 
 DOOR_SECONDS = 86_400
 _DOOR_SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+def _back_to(call: Call, in_place: bool) -> str:
+    """The query for the form to sign in: where to go on afterwards, and whether something was sent that is lost."""
+    asked: dict[str, str] = {}
+    if call.method in ("GET", "HEAD") and not in_place:
+        # As it was asked for: the id of an event may hold a slash.
+        asked["next"] = call.raw_path + (f"?{call.query.decode('latin-1')}" if call.query else "")
+    else:
+        # The page that a form or a piece belongs to. Whatever stands there, the form to sign in takes pages of ours alone.
+        page = call.header(b"hx-current-url" if in_place else b"referer") or ""
+        path = page.partition("://")[2].partition("/")[2].partition("#")[0]
+        if path:
+            asked["next"] = f"/{path}"
+    if call.method == "POST" and call.path != f"{ROOT}/sign-out":
+        asked["unsaved"] = "1"
+    return f"?{urlencode(asked, safe='/', quote_via=quote)}" if asked else ""
 
 
 class NotInPlan(Forbidden):
@@ -195,9 +212,7 @@ class Front:
             # The browser does not ask again. Sent to the form, it would fetch one beside the person's own, with another cookie for it.
             return Reply(204, b"", [NO_STORE])
         if isinstance(error, Unauthenticated) and self._is_stranger_at(call):
-            # As it was asked for: the id of an event may hold a slash.
-            there = call.raw_path + (f"?{call.query.decode('latin-1')}" if call.query else "")
-            sign_in = f"{ROOT}/sign-in" + (f"?next={quote(there, safe='/')}" if call.method in ("GET", "HEAD") and not in_place else "")
+            sign_in = f"{ROOT}/sign-in{_back_to(call, in_place)}"
             return Reply(401, b"", [(b"hx-redirect", sign_in.encode()), NO_STORE]) if in_place else self.go(sign_in)
         headers: Headers = []
         if isinstance(error, TooMany | Unavailable):

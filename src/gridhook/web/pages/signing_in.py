@@ -43,7 +43,7 @@ class SigningIn:
     async def ask(self, call: Call) -> Reply:
         if self._front.token(call) and await is_signed_in(self._front, call):
             return self._front.go(ours(call.argument("next")))
-        return self._form(call, next=ours(call.argument("next")))
+        return self._form(call, next=ours(call.argument("next")), unsaved=call.argument("unsaved") == "1")
 
     @page("signIn", "Sign in with a password")
     async def sign_in(self, call: Call) -> Reply:
@@ -73,7 +73,7 @@ class SigningIn:
             headers=[*door, *(headers or [])],
             csrf=csrf,
             provider=self._provider,
-            **{"email": "", "next": ROOT, **context},
+            **{"email": "", "next": ROOT, "unsaved": False, **context},
         )
 
     # --- by a link ---
