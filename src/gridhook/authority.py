@@ -149,10 +149,7 @@ def issue(
     Valid from `slack_seconds` before now for `days` from now, never outside the authority's own time. Raises `Invalid` when the authority
     has expired or when the key is not its own.
     """
-    issuer = _only_certificate(authority.certificate)
-    issuer_key = _private_key(authority_key_pem)
-    if _spki(issuer_key.public_key()) != _spki(issuer.public_key()):
-        raise Invalid("key", f"is not that of authority {authority.id}")
+    issuer, issuer_key = _signing_pair(authority, authority_key_pem)
     limits = _facts(issuer)
     if limits.expires_at <= now:
         raise Invalid("authority", f"{authority.id} expired at {rfc3339(limits.expires_at)}: make another with `gridhook ca create`")
@@ -187,6 +184,11 @@ def issue(
     return issued, _key_pem(key)
 
 
+def check_signs(authority: Authority, key_pem: bytes) -> None:
+    """Raises `Invalid` when what is kept of this authority cannot be read, or is not certificate and key of one another."""
+    _signing_pair(authority, key_pem)
+
+
 def to_text(chain: bytes, key_pem: bytes) -> str:
     """A certificate with its key as it is sealed."""
     return msgspec.json.encode(_Sealed(chain.decode("ascii"), key_pem.decode("ascii"))).decode()
@@ -208,6 +210,13 @@ def facts(pem: bytes) -> Facts:
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------
+
+
+def _signing_pair(authority: Authority, key_pem: bytes) -> tuple[x509.Certificate, _Key]:
+    certificate, key = _only_certificate(authority.certificate), _private_key(key_pem)
+    if _spki(key.public_key()) != _spki(_public_key(certificate)):
+        raise Invalid("key", f"is not that of authority {authority.id}")
+    return certificate, key
 
 
 def _builder(

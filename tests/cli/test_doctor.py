@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from typing import Any
+
+import apsw
 
 from tests.cli.world import GRIDHOOK, Shell
 
@@ -40,6 +43,27 @@ def test_another_databases_master_key_fails(shell: Shell):
     (shell.directory / "data" / "master.key").write_text("other:" + "A" * 43 + "=\n")
     code, found = findings(shell)
     assert (code, found["stored secrets"]["level"]) == (1, "fail")
+
+
+def test_an_authority_that_cannot_sign_any_more_is_found_before_a_customer_asks_for_a_certificate(shell: Shell):
+    shell.ok("accounts", "add", "Example")
+    _, found = findings(shell)
+    assert found["authority"]["message"] == "none yet, made with the first mTLS webhook"
+    shell.ok("ca", "create")
+    _, found = findings(shell)
+    assert found["authority"]["level"] == "ok"
+    _, found = findings(shell, GRIDHOOK_CERTIFICATE_DAYS="3650")
+    assert found["authority"]["level"] == "warn", "it ends sooner than what it would sign"
+    assert "gridhook ca roll" in found["authority"]["remedy"]
+    with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:
+        ((sealed,),) = database.execute("SELECT sealed FROM authorities")
+        database.execute("UPDATE authorities SET sealed = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
+    code, found = findings(shell)
+    assert (code, found["authority"]["level"]) == (1, "fail")
+    assert "could not be decrypted" in found["authority"]["message"]
+    shell.ok("ca", "roll", "--signs-in", "0s")
+    _, found = findings(shell)
+    assert found["authority"]["level"] == "ok"
 
 
 def test_a_database_that_does_not_answer_fails_and_its_password_is_not_printed(shell: Shell):

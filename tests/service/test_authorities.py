@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from msgspec.structs import replace
 
 from gridhook import authority
 from gridhook.app import Gridhook
 from gridhook.config import Settings
 from gridhook.errors import Misconfigured, Unavailable
 from gridhook.rules import contexts
+from gridhook.telemetry import Log
 from gridhook.testing import FakeClock
 
 DAY = 86_400_000
@@ -85,6 +89,21 @@ async def test_nothing_is_issued_when_the_authoritys_key_does_not_open(gridhook:
     with pytest.raises(Unavailable, match="could not be decrypted"):
         await gridhook.service.authorities.issue("acc", "wh_1")
     assert await gridhook.service.authorities.bundle() == made.certificate, "what receivers must trust is no secret"
+
+
+async def test_who_asks_for_a_certificate_is_not_blamed_for_an_authority_that_was_altered_and_the_operator_hears_of_it(
+    tmp_path: Path, clock: FakeClock
+):
+    lines = io.BytesIO()
+    one = Gridhook(Settings(data_dir=str(tmp_path)), clock=clock, log=Log(stream=lines))
+    await one.open()
+    made, key = authority.new_authority("altered", now=NOON)
+    await one.store.add_authority(replace(made, certificate=b"junk"), one.vault.seal(key, contexts.authority_key(made.id)))
+    with pytest.raises(Unavailable, match="the certificate authority was altered"):
+        await one.service.authorities.issue("acc", "wh_1")
+    await one.close()
+    (said,) = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["level"] == "error"]
+    assert (said["msg"], said["authority"]) == ("no certificate can be issued", made.id)
 
 
 @pytest.mark.parametrize(

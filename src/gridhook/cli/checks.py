@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.model import Reason, Sealed, Unreachable
+from gridhook.rules.authorities import signing
+from gridhook.rules.certificates import DAY_MS
+from gridhook.rules.instants import rfc3339
 from gridhook.store.promises import Store
 from gridhook.vault import KEY_FILE, Vault
 
@@ -152,6 +155,7 @@ async def database(settings: Settings, vault: Vault | None) -> AsyncIterator[Fin
         yield Finding("database", Level.OK, f"{settings.database_kind}: reachable, schema is current, {count} accounts")
         if vault is not None:
             yield await stored_secrets(store, vault)
+            yield await authority(store, vault, settings)
         if settings.database_kind == "postgresql":
             apart = store.clock.now() - time.time_ns() // 1_000_000
             if abs(apart) > CLOCK_APART_MS:
@@ -182,6 +186,27 @@ async def stored_secrets(store: Store, vault: Vault) -> Finding:
     except GridhookError as error:
         return Finding("stored secrets", Level.FAIL, str(error), "load the master key that they were sealed under")
     return Finding("stored secrets", Level.OK, "open under the loaded master keys")
+
+
+async def authority(store: Store, vault: Vault, settings: Settings) -> Finding:
+    """Whether client certificates can be issued, now and for as long as they are to last."""
+    from gridhook.service.authorities import opened
+
+    now = store.clock.now()
+    standing = await store.authorities()
+    signs = signing(standing, now)
+    if signs is None:
+        return Finding("authority", Level.OK, "none yet, made with the first mTLS webhook")
+    try:
+        await opened(store, vault, signs)
+    except GridhookError as error:
+        remedy = "restore its row from a backup, or let another sign: `gridhook ca roll --signs-in 0s`, which receivers must trust first"
+        return Finding("authority", Level.FAIL, f"{signs.id} signs nothing: {error}", remedy)
+    until = f"{signs.id} signs, until {rfc3339(signs.expires_at)}"
+    if max(one.expires_at for one in standing) < now + settings.certificate_days * DAY_MS:
+        remedy = "run `gridhook ca roll` in time: what ends with it is not renewed"
+        return Finding("authority", Level.WARN, f"{until}, sooner than a certificate lasts", remedy)
+    return Finding("authority", Level.OK, until)
 
 
 async def clock_steadiness() -> Finding:

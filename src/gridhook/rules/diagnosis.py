@@ -121,12 +121,12 @@ REASONS = MappingProxyType(
         ),
         Reason.CREDENTIAL_UNAVAILABLE: Diagnosis(
             "Our copy of this webhook's key or certificate is missing or could not be decrypted; nothing was sent",
-            "This is on the sender's side: its operator must restore the master key that it was sealed under. "
+            "This is on the sender's side: its operator must restore what was stored. "
             "Until then, a new key or certificate for the webhook helps too.",
         ),
         Reason.CREDENTIAL_EXPIRED: Diagnosis(
             "This webhook's client certificate has expired; nothing was sent",
-            "Issue the next one (POST .../certificates); requests go out again as soon as it is there.",
+            "Issue the next one (POST .../certificates): what waits is sent with it at its next attempt; what failed, a recovery sends.",
         ),
         Reason.WORKER_LOST: Diagnosis(
             "Our process died during this attempt; whether the request arrived is not known",

@@ -44,7 +44,7 @@ class Service:
         self.log = log
         self.metrics = metrics
         self.clock: Clock = store.clock
-        self.authorities = Authorities(store=store, vault=vault, settings=settings)
+        self.authorities = Authorities(store=store, vault=vault, settings=settings, log=log)
         self.certificates = Certificates(store=store, authorities=self.authorities)
         self.webhooks = Webhooks(
             store=store, engine=engine, transport=transport, vault=vault, authorities=self.authorities, settings=settings

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from gridhook import authority as x509
 from gridhook.clock import Clock
 from gridhook.config import Settings
-from gridhook.errors import Conflict, Unavailable
+from gridhook.errors import Conflict, Invalid, Unavailable
 from gridhook.model import Authority, Certificate, Instant, Sealed
 from gridhook.rules import authorities as rules
 from gridhook.rules import contexts, ids
 from gridhook.service.inputs import ENTROPY_BYTES
 from gridhook.store.promises import Credential, Store
+from gridhook.telemetry import Log
 from gridhook.vault import SealBroken, Vault
 
 NAME = "gridhook webhook CA"
@@ -28,23 +29,39 @@ class Signer:
     key: bytes = field(repr=False)
 
 
+async def opened(store: Store, vault: Vault, authority: Authority) -> Signer:
+    """With its key. Raises `Unavailable` when that does not open, or when what is kept cannot sign."""
+    sealed = await store.authority_key(authority.id)
+    try:
+        key = vault.open_bytes(sealed, contexts.authority_key(authority.id))
+        x509.check_signs(authority, key)
+    except SealBroken:
+        raise Unavailable("the key of the certificate authority could not be decrypted") from None
+    except Invalid:
+        # Not as it is: that would blame the caller, who gave neither certificate nor key.
+        raise Unavailable("what is kept of the certificate authority was altered") from None
+    return Signer(authority, key)
+
+
 class Authorities:
-    def __init__(self, *, store: Store, vault: Vault, settings: Settings) -> None:
+    def __init__(self, *, store: Store, vault: Vault, settings: Settings, log: Log) -> None:
         self._store = store
         self._vault = vault
         self._settings = settings
+        self._log = log
         self._clock: Clock = store.clock
         self._signer: Signer | None = None  # the last one that was opened
 
     async def current(self, now: Instant) -> Signer:
-        """The authority that signs now; made when there is none. Raises `Unavailable` when its key does not open."""
+        """The authority that signs now; made when there is none. Raises `Unavailable` when it cannot sign."""
         signs = rules.signing(await self._store.authorities(), now) or await self._first(now)
         if self._signer is None or self._signer.authority != signs:
-            sealed = await self._store.authority_key(signs.id)
             try:
-                self._signer = Signer(signs, self._vault.open_bytes(sealed, contexts.authority_key(signs.id)))
-            except SealBroken:
-                raise Unavailable("the key of the certificate authority could not be decrypted") from None
+                self._signer = await opened(self._store, self._vault, signs)
+            except Unavailable as trouble:
+                # Who asked can do nothing about it; who operates must hear of it.
+                self._log.error("no certificate can be issued", authority=signs.id, error=str(trouble))
+                raise
         return self._signer
 
     async def issue(self, account_id: str, webhook_id: str) -> tuple[Certificate, Credential]:
