@@ -8,7 +8,7 @@ import pytest
 
 from gridhook.model import Window, add_up
 from gridhook.web.pages.plots import HEIGHT, WIDTH, Bucket, buckets, columns, line, round_up
-from gridhook.web.pages.templates import HOUR, MINUTE
+from gridhook.web.pages.templates import HOUR, MINUTE, within
 from tests.store.world import NOON
 
 QUICK, SLOW = (5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0)  # up to 10 ms; 500 ms to 1 s
@@ -31,6 +31,10 @@ def test_minutes_fall_into_their_buckets_and_empty_buckets_stay() -> None:
         (10 * MINUTE, 0, 0),
         (20 * MINUTE, 5, 0),
     ]
+
+
+def test_no_percentile_is_claimed_beyond_what_the_histogram_knows() -> None:
+    assert [within(ms) for ms in (9.5, 9_999, 10_000)] == ["9.5 ms", "9 s", "10 s or more"]
 
 
 def test_windows_add_up() -> None:

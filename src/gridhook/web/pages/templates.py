@@ -6,7 +6,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gridhook.model import Instant
+from gridhook.model import LATENCY_BOUNDS_MS, Instant
 from gridhook.rules.instants import rfc3339
 from gridhook.store.promises import MOST_COUNTED
 from gridhook.web.pages import assets
@@ -37,7 +37,16 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = assets.address
     environment.filters.update(
-        utc=utc, rfc3339=rfc3339, lasting=lasting, ago=ago, number=number, percent=percent, date=date, phrase=phrase, counted=counted
+        utc=utc,
+        rfc3339=rfc3339,
+        lasting=lasting,
+        within=within,
+        ago=ago,
+        number=number,
+        percent=percent,
+        date=date,
+        phrase=phrase,
+        counted=counted,
     )
     return environment
 
@@ -63,6 +72,11 @@ def lasting(ms: float) -> str:
             rest = int(ms % unit // below)
             return f"{int(ms // unit)} {word}" + (f" {rest} {low}" if rest else "")
     return f"{int(ms // SECOND)} s"
+
+
+def within(ms: float) -> str:
+    """A percentile of latencies. Of those that are slower than the histogram reaches, no more is known."""
+    return f"{lasting(ms)} or more" if ms >= LATENCY_BOUNDS_MS[-1] else lasting(ms)
 
 
 def ago(at: Instant, now: Instant) -> str:
