@@ -39,6 +39,12 @@ def test_the_first_authority_is_made_when_its_certificate_is_first_wanted(shell:
     assert "PRIVATE KEY" not in pem
 
 
+def test_receivers_can_be_told_whom_to_trust_before_the_server_was_ever_started(shell: Shell):
+    pem = shell.ok("ca", "pem")
+    assert "BEGIN CERTIFICATE" in pem
+    assert shell.ok("ca", "pem") == pem
+
+
 def test_the_key_of_an_authority_is_on_the_disk_only_sealed(shell: Shell):
     made = shell.json("ca", "create")
     stored = b"".join(file.read_bytes() for file in (shell.directory / "data").iterdir())

@@ -53,7 +53,7 @@ def pem() -> None:
     async def work(service: Service) -> bytes:
         return await service.authorities.bundle()
 
-    click.echo(with_service(work).decode("ascii"), nl=False)
+    click.echo(with_service(work, make=True).decode("ascii"), nl=False)
 
 
 @ca.command("create")
