@@ -11,10 +11,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gridhook.telemetry import Log
 from tests.pages.chromium import CHROMIUM, WITHOUT
 from tests.receivers import runners
+
+# No test is judged by the clock: a busy machine is no defect.
+settings.register_profile("gridhook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gridhook")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

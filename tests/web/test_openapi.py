@@ -168,6 +168,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield live
 
 
+@pytest.mark.timeout(600)  # some thousand requests
 def test_every_route_answers_only_as_it_is_described(live: Live) -> None:
     broken, seen = _tried(live, live.document)
     assert broken == []
