@@ -135,6 +135,17 @@ def test_a_receiver_that_wants_the_key_in_the_handshake_is_told_why_it_is_not_th
     assert "no Authorization" in found.remedy
 
 
+@pytest.mark.parametrize(("kind", "echo"), [(AttemptKind.DELIVERY, None), (AttemptKind.VERIFICATION, Echo.WRONG_STATUS)])
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_receives_by_certificate_is_not_told_to_look_for_a_key_that_does_not_exist(status, kind, echo):
+    made = attempt(Answered(status), kind, echo)
+    by_certificate = diagnose(replace(made, credential_id="crt_1"))
+    assert by_certificate.summary == diagnose(made).summary
+    assert "this webhook's own certificate, which names it (CN wh_..." in by_certificate.remedy
+    assert " key" not in by_certificate.remedy
+    assert " key" in diagnose(replace(made, credential_id="cred_1")).remedy
+
+
 def test_a_handshake_that_is_redirected_names_the_url_to_register():
     found = diagnose(attempt(Answered(301, b"Location: https://e.example/\r\n"), AttemptKind.VERIFICATION, Echo.WRONG_STATUS))
     assert found.remedy == "Register the final URL: https://e.example/"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gridhook.model import Answered, Attempt, AttemptKind, Echo, Reason, Unreachable
 from gridhook.rules.header_fields import first, printable
+from gridhook.rules.ids import is_certificate_id
 from gridhook.rules.refusals import ASKED_IN_VAIN, is_certificate_refusal
 
 LOCATION_SHOWN = 200  # bytes of a redirect's target
@@ -213,9 +214,17 @@ _HANDSHAKE_STATUSES = MappingProxyType(
 )
 
 
+_NOT_NAMED = (
+    "An mTLS webhook sends no Authorization: let the receiver look for this webhook's own certificate, which names it (CN wh_..., "
+    "and urn:accessgrid:webhook:wh_... in its subjectAltName), and see that no firewall turns our requests away."
+)
+
+
 def diagnose(attempt: Attempt) -> Diagnosis:
     """What happened in this attempt and what to do about it."""
     words = _diagnose(attempt)
+    if isinstance(attempt.outcome, Answered) and attempt.outcome.status in (401, 403) and is_certificate_id(attempt.credential_id):
+        words = Diagnosis(words.summary, _NOT_NAMED)
     if attempt.outcome.exchange.reconnects:
         again = "sent twice: the kept-alive connection was closed without an answer, and the request was made again at once on a new one"
         words = Diagnosis(f"{words.summary} ({again})", words.remedy)
