@@ -160,6 +160,16 @@ async def test_an_authority_is_removed_when_it_neither_signs_nor_has_a_certifica
             await call
 
 
+async def test_a_certificate_that_its_customer_let_expire_does_not_keep_its_authority_for_ever(store: SqlStore) -> None:
+    await store.add_authority(ca("ca_1"), sealed("1"))
+    await presenting(store)
+    await store.add_authority(ca("ca_2"), sealed("2"))
+    (left,) = await store.certificates("acc", "wh")
+    with pytest.raises(Conflict, match="in use"):
+        await store.remove_authority("ca_1", now=left.expires_at - 1)
+    await store.remove_authority("ca_1", now=left.expires_at)
+
+
 async def test_an_authority_that_was_published_by_mistake_is_removed_before_it_signs(store: SqlStore) -> None:
     await store.add_authority(ca("ca_1"), sealed("1"))
     await store.add_authority(ca("ca_2", signs_from=NOON + DAY), sealed("2"))

@@ -399,8 +399,9 @@ ORDER BY signs_from_at DESC, created_at DESC, id DESC
 SELECT sealed FROM authorities WHERE id = :id AND removed_at IS NULL
 
 -- name: authority_serves
--- Certificates that this authority issued and that are presented or fallen back on; one is enough to know.
-SELECT id FROM webhook_certificates WHERE authority_id = :id AND (retires_at IS NULL OR retires_at > :now) LIMIT 1
+-- Certificates that this authority issued and that are presented or fallen back on; one is enough to know. One that has expired is
+-- presented to nobody, though it may stay its webhook's newest for ever.
+SELECT id FROM webhook_certificates WHERE authority_id = :id AND (retires_at IS NULL OR retires_at > :now) AND expires_at > :now LIMIT 1
 
 -- name: remove_authority
 -- It is published no longer; its key goes too.
