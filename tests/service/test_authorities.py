@@ -91,19 +91,23 @@ async def test_nothing_is_issued_when_the_authoritys_key_does_not_open(gridhook:
     assert await gridhook.service.authorities.bundle() == made.certificate, "what receivers must trust is no secret"
 
 
-async def test_who_asks_for_a_certificate_is_not_blamed_for_an_authority_that_was_altered_and_the_operator_hears_of_it(
+async def test_who_asks_for_a_certificate_is_not_blamed_for_an_authority_that_was_altered_and_the_operator_hears_of_it_and_of_a_new_one(
     tmp_path: Path, clock: FakeClock
 ):
     lines = io.BytesIO()
     one = Gridhook(Settings(data_dir=str(tmp_path)), clock=clock, log=Log(stream=lines))
     await one.open()
-    made, key = authority.new_authority("altered", now=NOON)
+    made, key = authority.new_authority("altered", now=NOON, years=1)
     await one.store.add_authority(replace(made, certificate=b"junk"), one.vault.seal(key, contexts.authority_key(made.id)))
     with pytest.raises(Unavailable, match="the certificate authority was altered"):
         await one.service.authorities.issue("acc", "wh_1")
+    clock.advance(ms=365 * DAY)
+    await one.service.authorities.issue("acc", "wh_1")
+    (standing,) = await one.service.authorities.listed()
     await one.close()
-    (said,) = [line for line in map(json.loads, lines.getvalue().splitlines()) if line["level"] == "error"]
-    assert (said["msg"], said["authority"]) == ("no certificate can be issued", made.id)
+    altered, ended = map(json.loads, lines.getvalue().splitlines())
+    assert (altered["level"], altered["msg"], altered["authority"]) == ("error", "no certificate can be issued", made.id)
+    assert (ended["level"], ended["authority"]) == ("warning", standing.id), "the old one expired, and nobody trusts the new one yet"
 
 
 @pytest.mark.parametrize(

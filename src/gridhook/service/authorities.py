@@ -54,7 +54,11 @@ class Authorities:
 
     async def current(self, now: Instant) -> Signer:
         """The authority that signs now; made when there is none. Raises `Unavailable` when it cannot sign."""
-        signs = rules.signing(await self._store.authorities(), now) or await self._first(now)
+        signs = rules.signing(await self._store.authorities(), now)
+        if signs is None:
+            signs = await self._first(now)
+            # The very first, or the one after an authority that was let expire: then no receiver trusts it, and none was warned.
+            self._log.warning("an authority was made that signs at once: receivers must trust it first", authority=signs.id)
         if self._signer is None or self._signer.authority != signs:
             try:
                 self._signer = await opened(self._store, self._vault, signs)
