@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from gridhook.bench.harness import free_port
 from gridhook.model import AttemptKind, AuthMethod, Webhook
@@ -23,7 +25,7 @@ from gridhook.testing import FakeClock, Receiver
 from tests.receivers import real
 from tests.road.test_mtls import opened, receivers_authority, stack, status_of
 from tests.road.test_stories import ISSUED, PATIENCE
-from tests.transport.certificates import Authority
+from tests.transport.certificates import Authority, Leaf
 from tests.transport.nameserver import NameServer, records
 
 __all__ = ["receivers_authority", "stack"]
@@ -116,6 +118,17 @@ def running(server: str, text: str, home: Path, port: int) -> Iterator[None]:
             process.wait(PATIENCE)
 
 
+def placed(text: str, home: Path, leaf: Leaf, bundle: bytes) -> str:
+    """The example with its files in this directory, which is made."""
+    home.mkdir()
+    files = {"hooks.example.com.pem": leaf.certificate, "hooks.example.com.key": leaf.key, "accessgrid-ca.pem": bundle}
+    for name, content in files.items():
+        (home / name).write_bytes(content)
+        assert f"/etc/ssl/{name}" in text
+        text = text.replace(f"/etc/ssl/{name}", str(home / name))
+    return text
+
+
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("server", LANGUAGES)
 async def test_the_example_for_this_server_admits_its_own_webhook_and_no_other(
@@ -139,19 +152,8 @@ async def test_the_example_for_this_server_admits_its_own_webhook_and_no_other(
                 await world.story.attempts(one, 1, AttemptKind.VERIFICATION)  # nobody listens yet
 
             home = tmp_path / "server"
-            home.mkdir()
-            leaf = receivers_authority.leaf(HOST)
-            files = {
-                "/etc/ssl/hooks.example.com.pem": leaf.certificate,
-                "/etc/ssl/hooks.example.com.key": leaf.key,
-                "/etc/ssl/accessgrid-ca.pem": await world.gridhook.service.authorities.bundle(),
-            }
-            text = example(LANGUAGES[server])
-            for place, content in files.items():
-                mine = home / Path(place).name
-                mine.write_bytes(content)
-                assert place in text
-                text = text.replace(place, str(mine))
+            bundle = await world.gridhook.service.authorities.bundle()
+            text = placed(example(LANGUAGES[server]), home, receivers_authority.leaf(HOST), bundle)
             text = re.sub(r"\b443\b", str(port), text.replace(NAME, webhook.id).replace("3000", str(application.port)))
             if server == "Caddy":
                 text = text.replace(f"{HOST} {{", f"{HOST}:{port} {{")
@@ -170,6 +172,38 @@ async def test_the_example_for_this_server_admits_its_own_webhook_and_no_other(
                 assert second.credential_id == new.id
                 await world.accepted(webhook, new.id)
                 assert await arrived(server, home, application) == ["evt-1", "evt-2"]
+
+
+async def test_who_pins_in_nginx_as_the_page_says_refuses_other_webhooks_and_is_served_with_the_pinned_certificate_after_a_rotation(
+    tmp_path: Path, receivers_authority: Authority, stack: contextlib.ExitStack, quiet_log: Log
+) -> None:
+    (pin,) = re.findall(r"`(if \(\$ssl_client_fingerprint .*?)`", PAGE)
+    clock = FakeClock(time.time_ns() // 1_000_000)
+    port = free_port()
+    async with (
+        Receiver() as application,
+        opened(tmp_path, receivers_authority, stack, quiet_log, clock, verify_interval_seconds=0) as world,
+    ):
+        url = f"https://127.0.0.1:{port}/webhook"
+        (webhook, pinned), (stranger, _) = [await world.webhook(url, verified=False) for _ in range(2)]
+        for one in (webhook, stranger):
+            await world.story.attempts(one, 1, AttemptKind.VERIFICATION)  # nobody listens yet
+        fingerprint = x509.load_pem_x509_certificate(pinned.chain).fingerprint(hashes.SHA1()).hex()
+        home = tmp_path / "server"
+        text = placed(example("nginx"), home, world.leaf, await world.gridhook.service.authorities.bundle())
+        text = re.sub(r"if \(\$ssl_client_s_dn .*", lambda _: pin.replace("4f8a...", fingerprint), text)
+        text = re.sub(r"\b443\b", str(port), text.replace("3000", str(application.port)))
+        assert fingerprint in text
+        with running("nginx", text, home, port):
+            for one in (webhook, stranger):
+                assert not await world.gridhook.service.webhooks.verify(world.story.account, one.id)
+            await world.story.until(lambda w: w.is_verified, webhook.id)
+            assert is_certificate_refusal((await world.story.attempts(stranger, 2, AttemptKind.VERIFICATION))[-1].outcome)
+            await world.rotate(webhook)
+            served = await world.delivered(webhook, "evt-1")
+            assert (status_of(served.outcome), served.credential_id) == (200, pinned.id)
+            assert served.note is not None
+            assert [one.event_id for one in await application.received(1)] == ["evt-1"]
 
 
 async def arrived(server: str, home: Path, application: Receiver) -> list[str]:
