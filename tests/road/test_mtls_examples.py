@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -103,7 +104,9 @@ def command(server: str, text: str, home: Path) -> list[str]:
 def running(server: str, text: str, home: Path, port: int) -> Iterator[None]:
     with (home / "output").open("wb") as output:
         environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)}
-        process = subprocess.Popen(command(server, text, home), cwd=home, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command(server, text, home), cwd=home, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
         try:
             until = time.monotonic() + PATIENCE
             while process.poll() is None and time.monotonic() < until:
@@ -114,7 +117,8 @@ def running(server: str, text: str, home: Path, port: int) -> Iterator[None]:
                 raise AssertionError(f"{server} did not start: {(home / 'output').read_text()[-2000:]}")
             yield
         finally:
-            process.kill()  # some wait for connections that are kept alive
+            # Some wait for connections that are kept alive; of nginx, the worker would outlive its master.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(PATIENCE)
 
 
