@@ -144,7 +144,8 @@ async def test_who_was_signed_out_while_a_page_was_open_is_told_and_comes_back_t
     for button in ("Send Test", "Pause"):  # one is sent by a script, one as a plain form
         page = await stage.sign_in()
         page.on("dialog", lambda dialog: dialog.accept())
-        await page.goto(f"{stage.base}/webhooks/{webhook_id}?type={LOW_TYPE}")
+        async with page.expect_response(lambda answer: "/now" in answer.url):  # what the page fetches by itself, when its stream opens
+            await page.goto(f"{stage.base}/webhooks/{webhook_id}?type={LOW_TYPE}")
         await page.context.clear_cookies()
         await page.get_by_role("button", name=button).click()
         await expect(page.get_by_role("alert")).to_contain_text("nothing of what you just sent was saved or done")
