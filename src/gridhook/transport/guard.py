@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from gridhook.config import Settings
 from gridhook.limits import Remembered
-from gridhook.model import Exchange, Phase, Reason, Timings, Unreachable
+from gridhook.model import Exchange, Phase, Reason, Timings, Unreachable, Value
 from gridhook.rules.addresses import AddressPolicy, Refusal, Target, admission, refusal
 from gridhook.rules.inspection import Inspection, Judged
 from gridhook.transport.nameservers import parse_servers
@@ -27,12 +27,11 @@ MAX_TRIED = 4
 JUDGED_NAMES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Vetted:
-    """A target with the addresses it may be reached at, in the order to try, at most four. `dns_us` None: no lookup was needed."""
+class Vetted(Value, frozen=True):
+    """A target with the addresses it may be reached at, as text, in the order to try, at most four. `dns_us` None: no lookup was needed."""
 
     target: Target
-    addresses: tuple[Address, ...]
+    addresses: tuple[str, ...]
     dns_us: int | None = None
 
 
@@ -41,7 +40,7 @@ class _Judged:
     """What was decided about one answer of DNS: holds for that very answer only, never for the next one."""
 
     answer: Resolved
-    addresses: tuple[Address, ...]
+    addresses: tuple[str, ...]
     refused: Unreachable | None
 
 
@@ -60,7 +59,7 @@ class Guard:
             known = self._literals.get(target.url)
             if known is None:
                 refused = refusal(target.literal, self.policy)
-                known = Vetted(target, (target.literal,)) if refused is None else _refused(str(refused))
+                known = Vetted(target, (str(target.literal),)) if refused is None else _refused(str(refused))
                 self._literals.put(target.url, known)
             return known
         answer = self._resolver.cached(target.host)
@@ -144,12 +143,12 @@ def policy_from(settings: Settings) -> AddressPolicy:
     )
 
 
-def _in_turn(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+def _in_turn(addresses: tuple[Address, ...]) -> tuple[str, ...]:
     """The families alternate, so that a machine without one of them reaches the other within four tries. IPv4 first: where a
     server has no working IPv6 it often has an IPv6 address all the same."""
     v4 = [address for address in addresses if address.version == 4]
     v6 = [address for address in addresses if address.version == 6]
-    return tuple(address for address in chain.from_iterable(zip_longest(v4, v6)) if address is not None)[:MAX_TRIED]
+    return tuple(str(address) for address in chain.from_iterable(zip_longest(v4, v6)) if address is not None)[:MAX_TRIED]
 
 
 def _explain(host: str, addresses: tuple[Address, ...], refusals: list[Refusal]) -> str:

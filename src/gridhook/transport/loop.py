@@ -13,9 +13,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import Any
 
 import pycurl
+from pycurl import CSELECT_IN, CSELECT_OUT, POLL_IN, POLL_OUT, POLL_REMOVE
 
 from gridhook.model import Exchange, Outcome, Phase, Reason, Timings, Unreachable
 from gridhook.transport import faults
@@ -30,7 +32,9 @@ Ended = tuple[Job, Outcome]
 EVENTS_PER_TURN = 256  # then the event loop gets its turn
 IDLE_SLACK = 1.5  # seconds from the idle limit to the closing: libcurl counts whole ones, and looks but once in each
 SHORTEST_SWEEP = 0.02  # seconds between two looks at the deadlines
-CLOSED_BY_PEER = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+CLOSED_BY_PEER = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+READS = EPOLLIN | EPOLLRDHUP
+MASK_BITS = 16  # more than any of epoll's masks that we ask for takes
 REMEMBERED = 4096  # last good addresses, and TLS versions of connections
 
 
@@ -63,8 +67,9 @@ class SendLoop:
         self._made = 0
         self._versions: dict[str, str] = {}
         self._last_good: dict[str, str] = {}
-        self._dead = False
-        self._timer_at: float | None = None  # when libcurl wants to be called
+        self.is_dead = False  # ended by a defect, or stopped: nothing that is queued now would ever be looked at
+        self._timers: deque[int] = deque(maxlen=1)  # what libcurl last said of when it wants to be called, in ms; < 0: not at all
+        self._timer_at = float("inf")  # that, on our clock
         self._sweep_at = float("inf")  # when the next deadline is to be looked at
         self._look_at = 0.0  # when floods are to be looked for
         self._tidy_at = 0.0  # when idle handles and connections are to be looked at
@@ -73,7 +78,9 @@ class SendLoop:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._epoll = select.epoll()
-        self._watched: set[int] = set()  # descriptors that were put into the epoll; it forgets them when they are closed
+        # Descriptors that were put into the epoll, which forgets them when they are closed: how many sockets had been opened then,
+        # and the mask. While none was opened since, the number still means that socket, and the epoll need not be told again.
+        self._watched: dict[int, int] = {}
         self._parked: set[int] = set()  # of these, those of no request: kept-alive connections
         self._spoke: set[int] = set()  # watched descriptors on which bytes came
         self._serving = Serving()
@@ -84,7 +91,8 @@ class SendLoop:
         self._loop = asyncio.get_running_loop()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        # C calls C: libcurl sets its timer twice per request, and a function of ours would cost each time more than libcurl's.
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._timers.append)
         self._multi.setopt(pycurl.M_MAXCONNECTS, self._max_connections)
         self._loop.add_reader(self._epoll.fileno(), self.turn)
 
@@ -94,21 +102,16 @@ class SendLoop:
 
     def stop(self) -> None:
         """Every request ends as interrupted; all descriptors are let go."""
-        if not self._dead:
+        if not self.is_dead:
             self._end_all(faults.CLOSING, Reason.INTERRUPTED, "the sender was stopped before the request was sent")
             self._let_go()
         self._epoll.close()
-
-    @property
-    def is_dead(self) -> bool:
-        """Ended by a defect: nothing that is queued now would ever be looked at."""
-        return self._dead
 
     # --------------------------------------------------------------- a turn
 
     def turn(self) -> None:
         """Serve what is ready, take up what is queued, end what is over, and have the alarm set for what is next."""
-        if self._dead:
+        if self.is_dead:
             return
         try:
             self._serve()
@@ -127,20 +130,20 @@ class SendLoop:
             if fd in self._parked:
                 # A kept-alive connection that its peer closed, or spoke on unasked: libcurl finds out when it wants to use it.
                 self._parked.discard(fd)
-                self._watched.discard(fd)
+                self._watched.pop(fd, None)
                 with suppress(OSError):  # closed by libcurl earlier in this turn
                     self._epoll.unregister(fd)
                 continue
             actions = 0
-            if mask & ~select.EPOLLOUT:
-                actions |= pycurl.CSELECT_IN
+            if mask != EPOLLOUT:
+                actions = CSELECT_IN
                 if mask & CLOSED_BY_PEER:
                     serving.spoke = self._said_something(fd)
                 else:
                     self._spoke.add(fd)
                     serving.spoke = True
-            if mask & select.EPOLLOUT:
-                actions |= pycurl.CSELECT_OUT
+            if mask & EPOLLOUT:
+                actions |= CSELECT_OUT
             multi.socket_action(fd, actions)
             serving.spoke = False
             if time.monotonic() - began > LONG_TURN:
@@ -149,8 +152,9 @@ class SendLoop:
         inbox = self._inbox
         while inbox and len(self._active) < self._max_active:
             self._take_up(inbox.popleft(), now)
-        if self._timer_at is not None and now >= self._timer_at:
-            self._timer_at = None
+        self._note_timer()
+        if now >= self._timer_at:
+            self._timer_at = float("inf")
             multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
         if now - began > LONG_TURN:
@@ -161,9 +165,16 @@ class SendLoop:
             self._sweep(now)
         if now >= self._tidy_at:
             self._tidy(now)
+        self._note_timer()
         if self._ended:
             ended, self._ended = self._ended, []
             self._hand_back(ended)
+
+    def _note_timer(self) -> None:
+        if self._timers:
+            timeout_ms = self._timers.pop()
+            # 0 is "now": already in the turn that it comes from. Never early: libcurl would not say it again.
+            self._timer_at = float("inf") if timeout_ms < 0 else 0.0 if timeout_ms == 0 else time.monotonic() + timeout_ms / 1000
 
     def _end_floods(self, now: float, begun_before: float) -> None:
         self._look_at = now + LOOK_SECONDS
@@ -176,7 +187,7 @@ class SendLoop:
                 self._finish(transfer, faults.DEADLINE, "")
 
     def _set_alarm(self) -> None:
-        due = self._sweep_at if self._timer_at is None else min(self._sweep_at, self._timer_at)
+        due = min(self._sweep_at, self._timer_at)
         if self._free:
             due = min(due, self._tidy_at)
         if due >= self._alarm_at:
@@ -192,22 +203,26 @@ class SendLoop:
         self.turn()
 
     def _on_socket(self, what: int, fd: int, multi: Any, data: Any) -> None:
-        if what == pycurl.POLL_REMOVE:
+        if what == POLL_REMOVE:
             # Most often the request is over and the connection stays: it is left in the epoll, for its next request.
             self._spoke.discard(fd)
             if fd in self._watched:
                 self._parked.add(fd)
             return
-        mask = (select.EPOLLIN | select.EPOLLRDHUP if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        mask = (READS if what & POLL_IN else 0) | (EPOLLOUT if what & POLL_OUT else 0)
         self._parked.discard(fd)
-        if fd in self._watched:
+        watch = self._serving.opened << MASK_BITS | mask
+        known = self._watched.get(fd)
+        if known == watch:
+            return
+        self._watched[fd] = watch
+        if known is not None:
             try:
                 self._epoll.modify(fd, mask)
                 return
             except FileNotFoundError:
                 pass  # libcurl closed it, which took it out of the epoll, and a new connection has its number
         self._epoll.register(fd, mask)
-        self._watched.add(fd)
 
     def _said_something(self, fd: int) -> bool:
         """Whether the peer, which has closed, had begun to answer: libcurl forgets an incomplete status line and would send again."""
@@ -216,10 +231,6 @@ class SendLoop:
             return fd in self._spoke or unread_bytes(fd) > 0 or peer_spoke_last(fd)
         except OSError:
             return False
-
-    def _on_timer(self, timeout_ms: int) -> None:
-        # 0 is "now": already in the turn that it comes from.
-        self._timer_at = None if timeout_ms < 0 else 0.0 if timeout_ms == 0 else time.monotonic() + timeout_ms / 1000
 
     # ---------------------------------------------------------- one transfer
 
@@ -421,7 +432,7 @@ class SendLoop:
             self._hand_back(ended)
 
     def _let_go(self) -> None:
-        self._dead = True
+        self.is_dead = True
         if self._alarm is not None:
             self._alarm.cancel()
         self._loop.remove_reader(self._epoll.fileno())

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 
 from gridhook.model import Outcome, Phase, Reason, Unreachable
 from gridhook.rules.addresses import Target, UrlRefused, parse_url
@@ -14,9 +13,8 @@ from gridhook.rules.inspection import Inspection, Judged
 from gridhook.transport.guard import Guard, Vetted
 from gridhook.transport.loop import Ended, SendLoop, unsent
 from gridhook.transport.transfer import Job
-from gridhook.transport.wire import Address, Done, Limits, Outgoing
+from gridhook.transport.wire import Done, Limits, Outgoing
 
-MAX_ADDRESSES = 4  # vetted addresses tried for one request
 RESERVED_DESCRIPTORS = 256  # for the database, the HTTP server and the log
 
 
@@ -154,7 +152,7 @@ class Sender:
             self._loop.call_soon(self._settle, job, vetted)
             return
         job.dns_us = vetted.dns_us
-        job.addresses = _texts(vetted.addresses)
+        job.addresses = vetted.addresses
         self._sends.submit(job)
         if not self._waking:
             # Once per turn of the event loop, for all that was submitted in it.
@@ -187,11 +185,6 @@ class Sender:
     def _complain(self, message: str, error: Exception) -> None:
         assert self._loop is not None
         self._loop.call_exception_handler({"message": message, "exception": error})
-
-
-@lru_cache(maxsize=4096)
-def _texts(addresses: tuple[Address, ...]) -> tuple[str, ...]:
-    return tuple(str(ip) for ip in addresses[:MAX_ADDRESSES])
 
 
 def _descriptors() -> int:

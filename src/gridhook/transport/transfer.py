@@ -14,13 +14,14 @@ from gridhook.rules.addresses import Target
 from gridhook.transport import faults
 from gridhook.transport.sessions import Sessions
 from gridhook.transport.tls import Heard
-from gridhook.transport.wire import Address, Done, Identity, Outgoing
+from gridhook.transport.wire import Address, Done, Identity, Limits, Outgoing
 
 Permits = Callable[[Address, Target], bool]
 
 FENCE_SECONDS = 1.0  # libcurl's own limits lie this far behind ours, which decide
 EPOCH_MICROS = 1_000_000
 TOLD = (b"  subject: ", b"  issuer: ", b"  start date: ", b"  expire date: ")  # libcurl's words for the receiver's certificate
+AFTER_STATUS = (b" ", b"\r", b"\n", b"")  # what may stand behind the three digits
 SEND_BUFFER_BYTES = 16 * 1024  # libcurl's 64 KiB would stay with every idle handle
 CERTIFICATE_REQUEST = 13  # HandshakeType, RFC 8446 s4
 APPLICATION_DATA = 23  # ContentType, RFC 8446 s5.1
@@ -53,12 +54,13 @@ class _Lent(socket.socket):
 
 
 class Serving:
-    """What the loop knows of the descriptor that it is serving at this moment."""
+    """What the loop and its transfers share: about the descriptor that is served at this moment, and how many there were."""
 
-    __slots__ = ("spoke",)
+    __slots__ = ("opened", "spoke")
 
     def __init__(self) -> None:
         self.spoke = False  # bytes came on it since its request was begun
+        self.opened = 0  # sockets, by all transfers
 
 
 class Transfer:
@@ -82,9 +84,10 @@ class Transfer:
         self.sessions = sessions
         self.versions = versions  # TLS version by connection, shared by all transfers of the loop
         self.url = ""
-        self.pin = ""
+        self.address = ""  # that it is pinned to
+        self.port = 0
         self.headers: tuple[tuple[str, str], ...] | None = None
-        self.limits: tuple[float, float] | None = None
+        self.limits: Limits | None = None
         self.identity: Identity | None = None
         self.share: pycurl.CurlShare | None = None
         self.idle_since = 0.0  # on the monotonic clock
@@ -92,7 +95,7 @@ class Transfer:
         self.curl = pycurl.Curl()
         self.curl.transfer = self
         self._set_constants(ca_file, idle_seconds, life_seconds)
-        self._forget()
+        self.release()
 
     def _set_constants(self, ca_file: str, idle_seconds: int, life_seconds: int) -> None:
         set_ = self.curl.setopt
@@ -121,7 +124,8 @@ class Transfer:
         set_(pycurl.OPENSOCKETFUNCTION, self._on_open_socket)
         set_(pycurl.PREREQFUNCTION, self._on_connected)
 
-    def _forget(self) -> None:
+    def release(self) -> None:
+        """Forget the request; the options stay for the next one to the same target."""
         self.job: Job | None = None
         self.fault: str | None = None
         self.refused: str | None = None
@@ -156,16 +160,12 @@ class Transfer:
         target = outgoing.target
         limits = outgoing.limits
         self.job = job
-        self.address = job.addresses[job.tried]
+        self.began = now
         self.total_deadline = job.submitted + limits.total_seconds
         connect_deadline = min(job.submitted + limits.connect_seconds, self.total_deadline)
         left = len(job.addresses) - job.tried
         # Several addresses share what is left of the connect budget, so that one that swallows packets leaves time for the next.
         self.deadline = connect_deadline if left == 1 else now + (connect_deadline - now) / left
-        self.began = now
-        self.max_header_bytes = limits.header_bytes
-        self.kept_limit = limits.body_kept_bytes
-        self.read_limit = limits.body_read_bytes
         identity = outgoing.identity
         stranger = identity is not None and self.identity != identity
         set_ = self.curl.setopt
@@ -177,21 +177,22 @@ class Transfer:
                 self._use_sessions(self.sessions.of(None if identity is None else identity.id, target.authority))
             set_(pycurl.URL, target.url)
             self.url = target.url
-        # An empty left side matches whatever libcurl parsed; the pinned address becomes part of the connection pool's key, while
-        # SNI, Host and the certificate check stay with the name.
-        bracketed = f"[{self.address}]" if ":" in self.address else self.address
-        pin = f"::{bracketed}:{target.port}"
-        if self.pin != pin:
-            set_(pycurl.CONNECT_TO, [pin])
-            self.pin = pin
+        address = job.addresses[job.tried]
+        if self.address != address or self.port != target.port:
+            # An empty left side matches whatever libcurl parsed; the pinned address becomes part of the connection pool's key, while
+            # SNI, Host and the certificate check stay with the name.
+            set_(pycurl.CONNECT_TO, [f"::[{address}]:{target.port}" if ":" in address else f"::{address}:{target.port}"])
+            self.address, self.port = address, target.port
         if self.headers != outgoing.headers:
             set_(pycurl.HTTPHEADER, _header_lines(outgoing.headers))
             self.headers = outgoing.headers
-        fences = (limits.connect_seconds, limits.total_seconds)
-        if self.limits != fences:
+        if self.limits is not limits:
             set_(pycurl.CONNECTTIMEOUT_MS, int((limits.connect_seconds + FENCE_SECONDS) * 1000))
             set_(pycurl.TIMEOUT_MS, int((limits.total_seconds + FENCE_SECONDS) * 1000))
-            self.limits = fences
+            self.limits = limits
+            self.most_header_bytes = limits.header_bytes
+            self.kept_limit = limits.body_kept_bytes
+            self.read_limit = limits.body_read_bytes
         if identity is not None and stranger:
             # The name is no file's, the blob goes before it; but sessions of blobs without a name are stored and never found again.
             set_(pycurl.SSLCERT, identity.id)
@@ -210,10 +211,6 @@ class Transfer:
             self.curl.setopt(pycurl.SHARE, sessions)
             self.share = sessions
 
-    def release(self) -> None:
-        """Forget the request; the options stay for the next one to the same target."""
-        self._forget()
-
     # --------------------------------------------------------------- callbacks
 
     def _on_open_socket(self, purpose: int, address: tuple[int, int, int, tuple[str, int]]) -> socket.socket | int:
@@ -225,6 +222,7 @@ class Transfer:
         if self.prereqs and self._was_answered():
             return int(pycurl.SOCKET_BAD)
         self.opened += 1
+        self.serving.opened += 1
         self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return _Lent(family, kind, protocol)
 
@@ -299,14 +297,14 @@ class Transfer:
     def _on_header(self, line: bytes) -> int | None:
         """One line of a header section, final or not, or of the trailers. A return of 0 makes libcurl close the connection."""
         self.header_bytes += len(line)
-        if self.header_bytes > self.max_header_bytes:
+        if self.header_bytes > self.most_header_bytes:
             return self._stop(faults.TRAILERS_TOO_LARGE if self.final else faults.HEADERS_TOO_LARGE)
         if self.final:
             return None
         if not self.in_section:
             self.in_section = True
             # libcurl takes the first three of any number of digits.
-            if not line[9:12].isdigit() or line[12:13] not in b" \r\n":
+            if not line[9:12].isdigit() or line[12:13] not in AFTER_STATUS:
                 return self._stop(faults.BAD_STATUS_LINE)
             self.status = int(line[9:12])
             return None
@@ -370,7 +368,7 @@ class Transfer:
     def exchange(self, now: float) -> Exchange:
         job = self.job
         assert job is not None
-        connect_us = tls_us = None
+        connect_us = tls_us = first_us = None
         getinfo = self.curl.getinfo
         if self.opened:
             connected = getinfo(pycurl.CONNECT_TIME_T)
@@ -378,7 +376,6 @@ class Transfer:
                 connect_us = connected - getinfo(pycurl.NAMELOOKUP_TIME_T)
                 secured = getinfo(pycurl.APPCONNECT_TIME_T)
                 tls_us = secured - connected if secured else None
-        first_us = None
         if self.header_bytes:
             first_us = job.total_us(self.began) + getinfo(pycurl.STARTTRANSFER_TIME_T)
         version = (self.versions.get(self.connection) or self.handshake) if self.connection else self.handshake
