@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from gridhook.clock import Clock
 from gridhook.config import Settings
@@ -13,7 +14,6 @@ from gridhook.engine.identities import Identities
 from gridhook.errors import Invalid
 from gridhook.limits import Remembered
 from gridhook.model import (
-    Answered,
     Attempt,
     AttemptKind,
     AuthMethod,
@@ -23,6 +23,7 @@ from gridhook.model import (
     Outcome,
     Phase,
     Reason,
+    RetryAt,
     Sealed,
     Unreachable,
     Value,
@@ -34,7 +35,7 @@ from gridhook.rules.addresses import Target
 from gridhook.rules.extras import Extras
 from gridhook.rules.refusals import in_words, is_certificate_refusal
 from gridhook.rules.requests import delivery_headers, without_secrets
-from gridhook.rules.retry import RECEIVED, judge
+from gridhook.rules.retry import DELIVERED, is_received, judge
 from gridhook.rules.signatures import signature_headers
 from gridhook.store.promises import Work
 from gridhook.transport.wire import Identity, Limits, Outgoing, Transport
@@ -98,7 +99,7 @@ class Deliverer:
         present the newest one; whether the receiver knows it yet, only its TLS layer can say.
         """
         presented = given.credential_id or ""
-        if isinstance(outcome, Answered) and outcome.status in RECEIVED:
+        if is_received(outcome):
             self._accepted.put(presented, True)
             return None
         if given.fallback_id is None or given.fallback is None or given.fallback_until is None or given.fallback_until <= now:
@@ -111,16 +112,16 @@ class Deliverer:
     def _request(self, claim: Claim, credential_id: str | None, credential: Sealed | None) -> Outgoing | Unreachable:
         try:
             return self.request(
-                account_id=claim.account_id,
-                webhook_id=claim.webhook_id,
-                url=claim.url,
-                auth_method=claim.auth_method,
-                credential_id=credential_id,
-                credential=credential,
-                extras=claim.extras,
-                event_id=claim.event_id,
-                payload=claim.payload,
-                started_at=claim.started_at,
+                claim.account_id,
+                claim.webhook_id,
+                claim.url,
+                claim.auth_method,
+                credential_id,
+                credential,
+                claim.extras,
+                claim.event_id,
+                claim.payload,
+                claim.started_at,
             )
         except Exception as defect:
             detail = f"the request could not be built by a defect of ours ({type(defect).__name__}); nothing was sent"
@@ -128,7 +129,6 @@ class Deliverer:
 
     def request(
         self,
-        *,
         account_id: str,
         webhook_id: str,
         url: str,
@@ -177,7 +177,7 @@ class Deliverer:
             keys = [key.secret for key in opened.live_keys(started_at)]
             if keys:
                 headers += signature_headers(keys, event_id, started_at // 1000, payload)
-        return Outgoing(target=target, headers=headers, body=payload, limits=self._limits, identity=identity)
+        return Outgoing(target, headers, payload, self._limits, identity)
 
     def _open(self, account_id: str, webhook_id: str, sealed: Sealed) -> Extras | None:
         """None when they cannot be read. Remembered with what they are bound to: copied to another webhook they must not open."""
@@ -192,8 +192,12 @@ class Deliverer:
         return opened
 
     def _finish(self, claim: Claim, outcome: Outcome, instead: Fallback | None = None) -> Finished:
+        verdict = DELIVERED if is_received(outcome) else self._judge(claim, outcome)
+        return Finished(claim, _attempt(claim, outcome, verdict, instead), verdict)
+
+    def _judge(self, claim: Claim, outcome: Outcome) -> Verdict:
         settings = self._settings
-        verdict = judge(
+        return judge(
             outcome,
             claim.number,
             claim.expires_at,
@@ -203,22 +207,21 @@ class Deliverer:
             chance=random.random() if settings.retry_jitter else 0.0,
             honour_retry_after=settings.honour_retry_after,
         )
-        return Finished(claim, _attempt(claim, outcome, verdict, instead), verdict)
 
 
 def _attempt(claim: Claim, outcome: Outcome, verdict: Verdict, instead: Fallback | None) -> Attempt:
-    return Attempt(
-        account_id=claim.account_id,
-        webhook_id=claim.webhook_id,
-        kind=AttemptKind.DELIVERY,
-        number=claim.number,
-        started_at=claim.started_at,
-        outcome=outcome,
-        delivery_id=claim.delivery_id,
-        event_id=claim.event_id,
-        event_type=claim.event_type,
-        url=claim.url,
-        credential_id=claim.credential_id if instead is None else instead.credential_id,
-        next_attempt_at=getattr(verdict, "at", None),
-        note=None if instead is None else instead.note,
+    attempt = Attempt(
+        claim.account_id,
+        claim.webhook_id,
+        AttemptKind.DELIVERY,
+        claim.number,
+        claim.started_at,
+        outcome,
+        claim.delivery_id,
+        claim.event_id,
+        claim.event_type,
+        claim.url,
+        claim.credential_id,
+        verdict.at if isinstance(verdict, RetryAt) else None,
     )
+    return attempt if instead is None else replace(attempt, credential_id=instead.credential_id, note=instead.note)

@@ -68,8 +68,9 @@ class Dispatcher:
         if claims:
             self.in_flight += len(claims)
             self._idle.clear()
+            attempt, finished = self._deliverer.attempt, self._finished
             for claim in claims:
-                self._deliverer.attempt(claim, self._finished)
+                attempt(claim, finished)
 
     def announce(self, lanes: Sequence[LaneKey]) -> None:
         """These lanes hold rows that are due now."""

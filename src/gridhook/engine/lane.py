@@ -102,6 +102,15 @@ class Lane:
 
     def judge(self, sign: Sign) -> Turn | None:
         """Adapt to what the end of an attempt says about the receiver."""
+        if sign is Sign.RECEIVED and not self.is_failing:  # most of them
+            self.failures = 0
+            self.since_halved += 1
+            if self.doubt:
+                self.doubt -= 1
+            if self.learned < self.cap:
+                self.learned += 1
+                self.limit = self.learned
+            return None
         if sign is Sign.NONE:
             return None
         if sign is Sign.SILENT or sign is Sign.TOO_SLOWLY:
@@ -128,11 +137,7 @@ class Lane:
 
     def _adapt(self, sign: Sign) -> None:
         self.since_halved += 1
-        if sign is Sign.RECEIVED:
-            if self.learned < self.cap:
-                self.learned += 1
-                self.limit = self.learned
-        elif sign is Sign.SILENT or sign is Sign.TOO_SLOWLY:
+        if sign is Sign.SILENT or sign is Sign.TOO_SLOWLY:
             self._halve()
         elif sign is Sign.OVERLOADED and self.since_halved >= self.limit:
             # Once per round: all that was in flight together says the same thing.

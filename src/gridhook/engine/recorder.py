@@ -60,11 +60,13 @@ class Recorder:
                     continue
                 now = self._store.clock.now()
                 for finished, kept in zip(batch, settled, strict=True):
-                    self._settled(finished, kept)
-                    at_once = finished.claim.number == 1 and isinstance(finished.verdict, Delivered)
-                    lag_ms = now - finished.claim.time_at if at_once else None
-                    self._log.attempt(finished.attempt, finished.verdict, lag_ms=lag_ms, recorded=kept)
-                    self._metrics.attempt(finished.attempt, finished.verdict, lag_ms=lag_ms)
+                    claim, verdict, lag_ms = finished.claim, finished.verdict, None
+                    if not isinstance(verdict, Delivered):
+                        self._settled(finished, kept)
+                    elif claim.number == 1:
+                        lag_ms = now - claim.time_at
+                    self._log.attempt(finished.attempt, verdict, lag_ms, kept)
+                    self._metrics.attempt(finished.attempt, verdict, lag_ms)
                 return
         except Exception as defect:
             self._log.error("attempts could not be recorded; their leases will run out", count=len(batch), error=repr(defect))

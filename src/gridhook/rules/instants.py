@@ -17,14 +17,19 @@ _FORM = re.compile(
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MILLIS = tuple(f".{millis:03d}Z" for millis in range(1000))
 _WANTED = "must be an RFC 3339 date and time with an offset, such as 2026-11-22T10:00:00Z"
 
 
 def rfc3339(at: Instant) -> str:
     """`2026-11-22T10:00:00Z`, with three decimals only when they are not zero."""
-    whole, millis = divmod(at, 1000)
-    text = _to_the_second(whole)
-    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+    millis = at % 1000
+    return _to_the_second(at // 1000) + (_MILLIS[millis] if millis else "Z")
+
+
+def rfc3339_millis(at: Instant) -> str:
+    """`2026-11-22T10:00:00.000Z`: always with three decimals, for texts that are put in order or stand below each other."""
+    return _to_the_second(at // 1000) + _MILLIS[at % 1000]
 
 
 @lru_cache(maxsize=256)

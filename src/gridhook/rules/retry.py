@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from gridhook.model import Answered, Delivered, FailureReason, GaveUp, Instant, Outcome, Reason, RetryAt, Verdict
+from gridhook.model import Answered, Delivered, FailureReason, GaveUp, Instant, Outcome, Reason, RetryAt, Unreachable, Verdict
 from gridhook.rules.header_fields import first
 
 RECEIVED = frozenset({200, 201})
+DELIVERED = Delivered()
 ASKS_TO_WAIT = frozenset({429, 503})  # the statuses whose Retry-After is honoured
 
 LAST_CALL_MS = 30_000
@@ -24,6 +25,11 @@ MAX_RETRY_AFTER_SECONDS = 7 * 86_400  # more than any window asks for; keeps abs
 
 _SECONDS = re.compile(rb"[0-9]+")
 _LONGEST_DATE = 64  # bytes; an HTTP-date has 29
+
+
+def is_received(outcome: Outcome) -> bool:
+    """Whether this is what we call delivered."""
+    return isinstance(outcome, Answered) and outcome.status in RECEIVED
 
 
 def judge(
@@ -52,10 +58,9 @@ def judge(
     shortly before the window's end.
     An attempt that our own stop interrupted does not count: it is due again at once, under the same number.
     """
-    if isinstance(outcome, Answered):
-        if outcome.status in RECEIVED:
-            return Delivered()
-    elif outcome.reason is Reason.INTERRUPTED:
+    if is_received(outcome):
+        return DELIVERED
+    if isinstance(outcome, Unreachable) and outcome.reason is Reason.INTERRUPTED:
         return RetryAt(now) if now <= expires_at else GaveUp(FailureReason.EXPIRED)
     if number > len(delays_seconds):
         return GaveUp(FailureReason.EXHAUSTED)

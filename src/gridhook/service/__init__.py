@@ -133,7 +133,7 @@ class Service:
         self.engine.take(published.claims)
         self.engine.announce(published.queued)
         for event, result in zip(events, published.results, strict=True):
-            self.log.event_accepted(event, result, request_id=request_id)
+            self.log.event_accepted(event, result, request_id)
             self.metrics.accepted(result)
         return published
 

@@ -19,6 +19,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 BATCH = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
+_RECEIVED = {200: "200", 201: "201"}
+
+
 class Histogram:
     """Counts per bucket, `bounds` being upper ends, inclusive. To be fed from one thread."""
 
@@ -62,7 +65,7 @@ class Metrics(Collector):
         """One event was answered: new, a repeat, or in conflict."""
         self._events["conflict" if publication.conflict else "duplicate" if publication.duplicate else "new"] += 1
 
-    def attempt(self, attempt: Attempt, verdict: Verdict | None, *, lag_ms: int | None = None) -> None:
+    def attempt(self, attempt: Attempt, verdict: Verdict | None, lag_ms: int | None = None) -> None:
         """One request ended. lag_ms: from the event's time to its receipt."""
         self._attempts[attempt.kind, result_of(attempt.outcome)] += 1
         self._duration.observe(attempt.outcome.exchange.timings.total_us / 1e6)
@@ -113,8 +116,8 @@ def result_of(outcome: Outcome) -> str:
     """200 and 201 by themselves, other statuses by their class, else the reason: a closed list, whatever receivers answer."""
     if isinstance(outcome, Answered):
         status = outcome.status
-        if status in (200, 201):
-            return str(status)
+        if status in _RECEIVED:
+            return _RECEIVED[status]
         return f"{status // 100}xx" if 100 <= status < 600 else "other"
     return outcome.reason
 

@@ -41,6 +41,41 @@ REMEMBERED = 4096  # last good addresses, and TLS versions of connections
 class SendLoop:
     """Owns the multi handle, the connection pool and all transfers. Lives on the event loop's thread."""
 
+    __slots__ = (
+        "_active",
+        "_alarm",
+        "_alarm_at",
+        "_broom",
+        "_ca_file",
+        "_ended",
+        "_epoll",
+        "_free",
+        "_hand_back",
+        "_idle_seconds",
+        "_inbox",
+        "_last_good",
+        "_life_seconds",
+        "_look_at",
+        "_loop",
+        "_made",
+        "_max_active",
+        "_max_connections",
+        "_multi",
+        "_parked",
+        "_permits",
+        "_serving",
+        "_sessions",
+        "_spoke",
+        "_sweep_at",
+        "_sweeping",
+        "_tidy_at",
+        "_timer_at",
+        "_timers",
+        "_versions",
+        "_watched",
+        "is_dead",
+    )
+
     def __init__(
         self,
         *,
