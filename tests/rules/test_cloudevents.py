@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gridhook.errors import Invalid, TooLarge, Unreadable
 from gridhook.rules import strict_json
 from gridhook.rules.catalogue import EVENT_TYPES, event_type
-from gridhook.rules.cloudevents import Draft, accept, read_event
+from gridhook.rules.cloudevents import Draft, Terms, accept, read_event
 from gridhook.rules.instants import rfc3339
 
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -27,18 +27,15 @@ ENVELOPE = {
 PLAIN = {"type": "ag.hid_org.created", "data": HID_ORG}
 
 
-def accepted(draft, **changes):
-    given = {
-        "account_id": "acct_1",
-        "new_id": "7f3c7a0e-6a8b-4a55-9a3e-1f2d3c4b5a69",
-        "now": NOON,
+def accepted(draft, *, account_id="acct_1", new_id="7f3c7a0e-6a8b-4a55-9a3e-1f2d3c4b5a69", now=NOON, **changes):
+    terms = {
         "window_ms": 6 * HOUR,
         "skew_ms": MINUTE,
         "source": "/accessgrid/customer",
         "base_url": "https://hooks.example.com",
         "max_bytes": 256 * 1024,
     }
-    return accept(draft, **{**given, **changes})
+    return accept(draft, account_id, new_id, now, Terms(**{**terms, **changes}))
 
 
 def refused(value, *, plain):

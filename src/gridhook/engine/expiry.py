@@ -11,6 +11,7 @@ import msgspec
 
 from gridhook.config import Settings
 from gridhook.engine.dispatcher import Dispatcher
+from gridhook.engine.terms import terms_from
 from gridhook.errors import Conflict, GridhookError, NotFound
 from gridhook.model import Certificate, Instant, Webhook
 from gridhook.rules import certificates as rules
@@ -101,15 +102,7 @@ class Warden:
             "days_until_expiration": rules.days_left(certificate, now),
         }
         event = cloudevents.accept(
-            cloudevents.Draft(TYPE, data),
-            account_id=certificate.account_id,
-            new_id=_event_id(certificate, days),
-            now=now,
-            window_ms=self._settings.retry_window_seconds * 1000,
-            skew_ms=self._settings.clock_skew_seconds * 1000,
-            source=self._settings.source,
-            base_url=self._settings.base_url,
-            max_bytes=self._settings.max_event_bytes,
+            cloudevents.Draft(TYPE, data), certificate.account_id, _event_id(certificate, days), now, terms_from(self._settings)
         )
         published = await self._store.publish(
             [event],
@@ -121,7 +114,7 @@ class Warden:
         self._dispatcher.take(published.claims)
         self._dispatcher.announce(published.queued)
         (result,) = published.results
-        self._log.event_accepted(event, result, request_id=None)
+        self._log.event_accepted(event, result)
         self._metrics.accepted(result)
         await self._store.note_notice(certificate, days)
 

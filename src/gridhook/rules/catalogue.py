@@ -139,10 +139,14 @@ def check_data(type: str, data: object) -> None:
     The field points at the first violation, below the event: "/data/devices/0/platform". The message says its rule and
     value ("must be one of apple, android; got 'ios'") and names up to four more violations.
     """
-    checked = event_type(type)
-    if checked.validator.is_valid(data):
+    check(event_type(type), data)
+
+
+def check(known: EventType, data: object) -> None:
+    """As `check_data`."""
+    if known.validator.is_valid(data):
         return
-    violations = [_violation(error) for error in checked.validator.iter_errors(data)]
+    violations = [_violation(error) for error in known.validator.iter_errors(data)]
     (where, message), *more = violations[:_MOST_VIOLATIONS]
     message += "".join(f"; also {pointer} {rule}" for pointer, rule in more)
     if len(violations) > _MOST_VIOLATIONS:

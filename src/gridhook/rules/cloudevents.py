@@ -7,14 +7,13 @@ Values are those of `strict_json.parse`; nothing else guarantees that they can b
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from gridhook.errors import Invalid, TooLarge
-from gridhook.model import Instant, NewEvent
-from gridhook.rules.catalogue import EventType, check_data, event_type
+from gridhook.model import Instant, NewEvent, Value
+from gridhook.rules.catalogue import EventType, check, event_type
 from gridhook.rules.instants import parse_rfc3339, rfc3339
 
 MAX_ID_CHARS = 255
@@ -27,8 +26,7 @@ _write = msgspec.json.Encoder().encode
 _write_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value, frozen=True):
     """An event as its publisher put it: well-formed, not yet held against the catalogue, the clock or the limits."""
 
     type: str
@@ -64,25 +62,18 @@ def read_event(value: object, *, plain: bool) -> Draft:
     return Draft(type_, data, id_, None if time is None else _time(time))
 
 
-def accept(
-    draft: Draft,
-    *,
-    account_id: str,
-    new_id: str,
-    now: Instant,
-    window_ms: int,
-    skew_ms: int,
-    source: str,
-    base_url: str,
-    max_bytes: int,
-) -> NewEvent:
-    """The event as it will be stored and sent, if it may be.
+class Terms(Value, frozen=True):
+    """What is the same for all events that a process accepts."""
 
-    new_id: its id, unless the publisher gave one.
-    window_ms: how old an event's `time` may be, and for how long after it attempts are made.
-    skew_ms: how far a publisher's clock may run ahead of ours.
-    base_url: where receivers find the schemas, without a slash at its end.
-    max_bytes: of the event as sent.
+    window_ms: int  # how old an event's `time` may be, and for how long after it attempts are made
+    skew_ms: int  # how far a publisher's clock may run ahead of ours
+    source: str
+    base_url: str  # where receivers find the schemas, without a slash at its end
+    max_bytes: int  # of the event as sent
+
+
+def accept(draft: Draft, account_id: str, new_id: str, now: Instant, terms: Terms) -> NewEvent:
+    """The event as it will be stored and sent, if it may be. new_id: its id, unless the publisher gave one.
 
     The fingerprint covers type, data and (if given) time: not the order of keys, not how the time was spelled. 1 and 1.0
     are different content, as they are different bytes at the receiver.
@@ -90,28 +81,20 @@ def accept(
     Raises `Invalid` (unknown type, `data` that breaks its schema, `time` outside the window) and `TooLarge`.
     """
     known = event_type(draft.type)
-    check_data(draft.type, draft.data)
+    check(known, draft.data)
     time_at = now if draft.time_at is None else draft.time_at
-    if time_at > now + skew_ms:
+    if time_at > now + terms.skew_ms:
         ahead = f"{rfc3339(time_at)} lies {_span(time_at - now)} in the future"
         raise Invalid("/time", f"{ahead}; set the publisher's clock, or leave time out: it is {rfc3339(now)} here")
-    if time_at <= now - window_ms:
+    if time_at <= now - terms.window_ms:
         ago = f"{rfc3339(time_at)} is {_span(now - time_at)} ago"
-        raise Invalid("/time", f"{ago}, and events are delivered for {_span(window_ms)} only; leave time out to publish it as of now")
+        raise Invalid("/time", f"{ago}, and events are delivered for {_span(terms.window_ms)} only; leave time out to publish it as of now")
     id_ = draft.id or new_id
-    payload = _write(_envelope(known, id_, source, base_url, time_at, draft.data))
-    if len(payload) > max_bytes:
-        raise TooLarge(f"the event takes {len(payload)} bytes as sent; the limit is {max_bytes}")
-    return NewEvent(
-        account_id=account_id,
-        id=id_,
-        type=draft.type,
-        time_at=time_at,
-        accepted_at=now,
-        expires_at=time_at + window_ms,
-        payload=payload,
-        fingerprint=hashlib.sha256(_write_sorted((draft.type, draft.data, draft.time_at))).digest(),
-    )
+    payload = _write(_envelope(known, id_, terms.source, terms.base_url, time_at, draft.data))
+    if len(payload) > terms.max_bytes:
+        raise TooLarge(f"the event takes {len(payload)} bytes as sent; the limit is {terms.max_bytes}")
+    fingerprint = hashlib.sha256(_write_sorted((draft.type, draft.data, draft.time_at))).digest()
+    return NewEvent(account_id, id_, draft.type, time_at, now, time_at + terms.window_ms, payload, fingerprint)
 
 
 TEST_SOURCE = "/accessgrid/test"
@@ -123,7 +106,7 @@ def synthetic_event(type: str, data: object, *, account_id: str, id: str, now: I
     Owed to nobody: it expires as it is made. Raises `Invalid` for a type that the catalogue does not have.
     """
     known = event_type(type, field="type")
-    payload = _write(_envelope(known, id, TEST_SOURCE, base_url, now, data) | {"test": True})
+    payload = _write(_envelope(known, id, TEST_SOURCE, base_url, now, data, True))
     return NewEvent(
         account_id=account_id,
         id=id,
@@ -136,17 +119,22 @@ def synthetic_event(type: str, data: object, *, account_id: str, id: str, now: I
     )
 
 
-def _envelope(known: EventType, id: str, source: str, base_url: str, time_at: Instant, data: object) -> dict[str, object]:
-    return {
-        "specversion": "1.0",
-        "id": id,
-        "source": source,
-        "type": known.type,
-        "datacontenttype": "application/json",
-        "dataschema": base_url + known.path,
-        "time": rfc3339(time_at),
-        "data": data,
-    }
+class _Envelope(msgspec.Struct, omit_defaults=True, gc=False):
+    """In the order of its members on the wire."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    datacontenttype: str
+    dataschema: str
+    time: str
+    data: object
+    test: bool = False
+
+
+def _envelope(known: EventType, id: str, source: str, base_url: str, time_at: Instant, data: object, test: bool = False) -> _Envelope:
+    return _Envelope("1.0", id, source, known.type, "application/json", base_url + known.path, rfc3339(time_at), data, test)
 
 
 def _check_envelope(value: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine import Engine
+from gridhook.engine.terms import terms_from
 from gridhook.errors import Forbidden, GridhookError, Invalid, NotFound, TooMany, Unauthenticated, Unavailable
 from gridhook.limits import Budget, TimedCache
 from gridhook.model import Account, AccountSecret, NewEvent, Publication, PublisherKey
@@ -56,6 +57,7 @@ class Service:
         # A bucket of two seconds' worth: a page of a console makes several calls at once.
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None
         self._publish_budget = Budget(2 * settings.publish_per_second, 2.0) if settings.publish_per_second else None
+        self._terms = terms_from(settings)
         self._publishers: TimedCache[PublisherKey | None] = TimedCache(KEY_CACHE_SECONDS)
         self._secrets: TimedCache[list[str]] = TimedCache(KEY_CACHE_SECONDS)
         self._known_accounts: TimedCache[Account] = TimedCache(KEY_CACHE_SECONDS)
@@ -80,27 +82,18 @@ class Service:
     ) -> list[Publication | GridhookError]:
         """Accept what is good: one answer per element, in order, after the commit. What it answers with a `Publication` without
         `conflict` is never lost. Raises `NotFound` for an unknown account, `TooMany`, and `Unavailable` when nothing can be kept now."""
-        await self.account(account_id)
+        if self._known_accounts.get(account_id) is None:  # asked here, so that a known one costs no coroutine
+            await self.account(account_id)
         if self.store.backlog() > self.settings.max_waiting_events:
             raise Unavailable("more events wait for the disk than this process may hold; send again shortly", retry_after=1)
         now = self.clock.now()
-        answers: list[Publication | GridhookError] = []
-        events: list[NewEvent] = []
-        places: list[int] = []
-        for draft in drafts:
-            accepted = draft if isinstance(draft, GridhookError) else self._accept(account_id, draft, now)
-            if isinstance(accepted, NewEvent):
-                places.append(len(answers))
-                events.append(accepted)
-                answers.append(Publication(accepted.id, 0))
-            else:
-                answers.append(accepted)
+        judged = [draft if isinstance(draft, GridhookError) else self._accept(account_id, draft, now) for draft in drafts]
+        events = [one for one in judged if isinstance(one, NewEvent)]
         self._spend_events(account_id, len(events))
-        if events:
-            published = await self._commit(events, request_id)
-            for place, result in zip(places, published.results, strict=True):
-                answers[place] = result
-        return answers
+        if not events:
+            return [one for one in judged if isinstance(one, GridhookError)]
+        results = iter((await self._commit(events, request_id, now)).results)
+        return [next(results) if isinstance(one, NewEvent) else one for one in judged]
 
     def _spend_events(self, account_id: str, count: int) -> None:
         """Raises `TooMany`."""
@@ -111,27 +104,18 @@ class Service:
 
     def _accept(self, account_id: str, draft: Draft, now: int) -> NewEvent | GridhookError:
         try:
-            return cloudevents.accept(
-                draft,
-                account_id=account_id,
-                new_id=ids.uuid7(now, chance.token_bytes(10)) if draft.id is None else draft.id,
-                now=now,
-                window_ms=self.settings.retry_window_seconds * 1000,
-                skew_ms=self.settings.clock_skew_seconds * 1000,
-                source=self.settings.source,
-                base_url=self.settings.base_url,
-                max_bytes=self.settings.max_event_bytes,
-            )
+            new_id = ids.uuid7(now, chance.token_bytes(10)) if draft.id is None else draft.id
+            return cloudevents.accept(draft, account_id, new_id, now, self._terms)
         except GridhookError as refusal:
             return refusal
 
-    async def _commit(self, events: list[NewEvent], request_id: str | None) -> Published:
+    async def _commit(self, events: list[NewEvent], request_id: str | None, now: int) -> Published:
         engine = self.engine
         published = await self.store.publish(
-            events, lease_ms=self.settings.lease_ms, now=self.clock.now(), reserve=engine.reserve, give_back=engine.give_back
+            events, lease_ms=self.settings.lease_ms, now=now, reserve=engine.reserve, give_back=engine.give_back
         )
-        self.engine.take(published.claims)
-        self.engine.announce(published.queued)
+        engine.take(published.claims)
+        engine.announce(published.queued)
         for event, result in zip(events, published.results, strict=True):
             self.log.event_accepted(event, result, request_id)
             self.metrics.accepted(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -48,11 +48,12 @@ class Metrics(Collector):
     """This process's numbers. Counting methods are called on the event loop's thread, `write_batch` on the writer's."""
 
     def __init__(self) -> None:
-        self._events: Counter[str] = Counter()
-        self._attempts: Counter[tuple[str, str]] = Counter()
-        self._verdicts: Counter[str] = Counter()
-        self._verifications: Counter[str] = Counter()
-        self._pruned: Counter[str] = Counter()
+        # Not `Counter`: what it adds goes by way of Python, and takes ten times as long.
+        self._events: defaultdict[str, int] = defaultdict(int)
+        self._attempts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._verdicts: defaultdict[str, int] = defaultdict(int)
+        self._verifications: defaultdict[str, int] = defaultdict(int)
+        self._pruned: defaultdict[str, int] = defaultdict(int)
         self._lag = Histogram(SECONDS)
         self._duration = Histogram(SECONDS)
         self._batch = Histogram(BATCH)
@@ -81,7 +82,8 @@ class Metrics(Collector):
 
     def pruned(self, **rows: int) -> None:
         """Retention took these away, by kind."""
-        self._pruned.update(rows)
+        for kind, count in rows.items():
+            self._pruned[kind] += count
 
     def write_batch(self, writes: int) -> None:
         """So many writes shared one transaction."""
@@ -122,7 +124,7 @@ def result_of(outcome: Outcome) -> str:
     return outcome.reason
 
 
-def _by_one(counts: Counter[str]) -> dict[tuple[str, ...], int]:
+def _by_one(counts: defaultdict[str, int]) -> dict[tuple[str, ...], int]:
     return {(label,): count for label, count in dict(counts).items()}
 
 

@@ -14,7 +14,7 @@ from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.service import Service
 from gridhook.web import auth, authorities, docs, health, pages, publishing, schemas, vendor
-from gridhook.web.call import Call, ClientGone, Receive, Scope, Send, within
+from gridhook.web.call import Call, ClientGone, Receive, Scope, Send
 from gridhook.web.console import certificates, editing, keys, log, recovering, trying
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.streams import Streams
@@ -78,20 +78,18 @@ class Web:
     async def publish(self, account_id: str, headers: dict[bytes, bytes], body: bytes) -> tuple[Reply, list[tuple[bytes, bytes]]]:
         """Publishing past ASGI and the table of routes: see `shortcut`."""
         request_id = self._request_id(headers)
-
-        async def read(limit: int) -> bytes:
-            return within(body, limit)
-
         try:
-            answer = await self._publishing(account_id, headers, read, request_id)
+            answer = await self._publishing(account_id, headers, body, request_id)
         except Exception as error:
             answer = self._refusal(error, request_id, f"{_PUBLISH_PREFIX}{account_id}/events")
         length = (b"content-length", b"%d" % len(answer.body))
         return answer, [(b"x-request-id", request_id.encode()), *answer.headers, length]
 
     def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
-        given = headers.get(b"x-request-id", b"")
-        return given.decode() if _REQUEST_ID.fullmatch(given) else f"{self._our_id}{next(self._count):08x}"
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._our_id}{next(self._count):08x}"
 
     def _refusal(self, error: Exception, request_id: str, path: str) -> Reply:
         if not isinstance(error, GridhookError) or is_ours(error):

@@ -6,7 +6,6 @@ The content type is `application/json` and not `application/problem+json`: some 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -52,17 +51,19 @@ _SLUGS: tuple[tuple[type[GridhookError], str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What goes out: status, body, and headers beyond Content-Length and X-Request-ID.
 
     chunks: instead of a body, pieces that are sent as they come; the connection is closed behind the last one.
     """
 
     status: int
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     headers: Sequence[tuple[bytes, bytes]] = (JSON, NO_STORE)
-    chunks: AsyncGenerator[bytes, None] | None = field(default=None, repr=False)
+    chunks: AsyncGenerator[bytes, None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status})"  # the body may hold a secret that is shown once
 
 
 class Refusal(GridhookError):

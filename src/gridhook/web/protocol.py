@@ -19,7 +19,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
+    from uvicorn import Config
     from uvicorn._types import ASGI3Application, ASGISendEvent
+    from uvicorn.server import ServerState
 
 from gridhook.web.problems import problem
 from gridhook.web.shortcut import MOST_BYTES, AnswersPublishing, Shortcut, account_of, head
@@ -109,12 +111,19 @@ class OneWrite:
 class Protocol(_Watched, HttpToolsProtocol):
     """The usual connection."""
 
-    _progress = Progress.HEAD  # a client that connects and says nothing is as slow as one that stops in the middle
-    _requests = 0
-    _head_bytes = 0
-    _chunk_bytes = 0
-    _handing_over = False
-    publishes: AnswersPublishing | None = None  # the application, when it takes publish requests by the short way
+    # uvicorn's own attributes are nearly as many as an object can hold without a dictionary of its own (30): ours stand beside them.
+    __slots__ = ("_chunk_bytes", "_handing_over", "_head_bytes", "_progress", "_requests", "_seen", "_since", "publishes")
+
+    def __init__(self, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        self._progress = Progress.HEAD  # a client that connects and says nothing is as slow as one that stops in the middle
+        self._requests = 0
+        self._head_bytes = 0
+        self._chunk_bytes = 0
+        self._handing_over = False
+        self._seen: tuple[object, ...] = ()
+        self._since = 0.0
+        self.publishes: AnswersPublishing | None = None  # the application, when it takes publish requests by the short way
 
     def progress(self) -> tuple[Progress, object]:
         if self._progress is Progress.IDLE and (self.cycle is None or self.cycle.response_complete):
@@ -187,11 +196,11 @@ class Protocol(_Watched, HttpToolsProtocol):
             app,
             account_id,
             self.headers,
-            keep_alive=self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive(),
-            transport=self.transport,
-            flow=self.flow,
-            state=self.server_state,
-            on_response=self.on_response_complete,
+            self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1",
+            self.transport,
+            self.flow,
+            self.server_state,
+            self.on_response_complete,
         )
 
     def on_response_complete(self) -> None:

@@ -19,7 +19,7 @@ from gridhook.model import Publication
 from gridhook.rules import strict_json
 from gridhook.rules.cloudevents import Draft, read_event
 from gridhook.service import Service
-from gridhook.web.call import Call, is_id
+from gridhook.web.call import Call, is_id, within
 from gridhook.web.operations import Access, Answer, Body, operation
 from gridhook.web.problems import JSON, NO_STORE, Headers, Refusal, Reply, members, slug_of
 from gridhook.web.routes import Route
@@ -49,6 +49,7 @@ _EXAMPLE = {"specversion": "1.0", "source": "/billing", **_PLAIN_EXAMPLE}
 Read: TypeAlias = Callable[[int], Awaitable[bytes]]
 """Gives the body; raises `TooLarge` when it has more bytes than that."""
 
+
 _HEADERS: Headers = [JSON, NO_STORE]
 _encode = msgspec.json.Encoder().encode
 
@@ -73,22 +74,26 @@ class Publishing:
         self._batch_limit = settings.max_batch_bytes
         self._batch_events = settings.max_batch_events
 
-    async def __call__(self, account_id: str, headers: Mapping[bytes, bytes], read: Read, request_id: str) -> Reply:
-        """202 after the commit. Raises the refusals of `errors.py` for a request of which nothing is kept."""
+    async def __call__(self, account_id: str, headers: Mapping[bytes, bytes], body: bytes | Read, request_id: str) -> Reply:
+        """202 after the commit. Raises the refusals of `errors.py` for a request of which nothing is kept.
+
+        body: as it came, or what reads it once it is known how much of it may be read.
+        """
         await self._service.publisher(_key(headers), account_id)
         if not is_id(account_id):
             raise NotFound("Account not found")
         form = _form(headers.get(b"content-type"))
         if form is Form.PLAIN and (b"ce-specversion" in headers or b"ce-type" in headers or b"ce-id" in headers):
             raise _unsupported("CloudEvents in binary mode (ce-* headers) are not read; send the structured mode")
-        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding.strip().lower() not in (b"identity", b""):
             raise Refusal(
                 415, "unsupported-media-type", "compressed bodies are not read; send the body as it is", [(b"accept-encoding", b"identity")]
             )
+        limit = self._batch_limit if form is Form.BATCH else self._single_limit
+        body = within(body, limit) if isinstance(body, bytes) else await body(limit)
         if form is Form.BATCH:
-            body = await read(self._batch_limit)
             return await self._batch(account_id, body, request_id)
-        body = await read(self._single_limit)
         draft = read_event(strict_json.parse(body), plain=form is Form.PLAIN)
         (answer,) = await self._service.publish(account_id, (draft,), request_id=request_id)
         if isinstance(answer, GridhookError):

@@ -112,7 +112,7 @@ class Server:
                 await self._sweeper
 
     def _accepted(self) -> Protocol:
-        protocol = Protocol(self._config, self._state, {})
+        protocol = Protocol(self._config, self._state)
         if len(self._state.connections) >= self._max_connections:
             protocol.app = _too_busy
         elif isinstance(self._app, AnswersPublishing):

@@ -7,6 +7,7 @@ large, and that asks for nothing special takes this way; every other takes the u
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -22,6 +23,8 @@ MOST_BYTES = 256 * 1024  # of a body that is held in memory before anybody looks
 
 Header = tuple[bytes, bytes]
 
+_TARGET = re.compile(rb"/v1/accounts/([!-$&-.0->@-~]+)/events")  # printable ASCII without % / ?
+
 
 @runtime_checkable
 class AnswersPublishing(Protocol):
@@ -34,11 +37,8 @@ class AnswersPublishing(Protocol):
 
 def account_of(url: bytes) -> str | None:
     """The account that a target in origin form publishes for; None when it is no such target, or one that must be decoded first."""
-    before, _, rest = url.partition(b"/v1/accounts/")
-    account_id, slash, events = rest.partition(b"/")
-    if before or not slash or events != b"events" or not account_id or b"%" in account_id or b"?" in account_id or not account_id.isascii():
-        return None
-    return account_id.decode()
+    found = _TARGET.fullmatch(url)
+    return None if found is None else found[1].decode()
 
 
 class Shortcut:
@@ -66,7 +66,6 @@ class Shortcut:
         app: AnswersPublishing,
         account_id: str,
         headers: list[Header],
-        *,
         keep_alive: bool,
         transport: asyncio.Transport,
         flow: FlowControl,
@@ -122,7 +121,11 @@ class Shortcut:
 
 def head(status: int, headers: list[Header]) -> bytes:
     """The head of an answer. Raises `RuntimeError` when a header would break out of its line."""
-    text = b"".join([STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"])
+    parts = [STATUS_LINE[status]]
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"\r\n")
+    text = b"".join(parts)
     if text.count(b"\n") != len(headers) + 2 or text.count(b"\r") != len(headers) + 2:
         raise RuntimeError("a header holds a line break")
     return text

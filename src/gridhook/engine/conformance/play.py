@@ -10,6 +10,7 @@ import msgspec
 from gridhook.clock import Clock
 from gridhook.config import Settings
 from gridhook.engine.conformance.findings import Mark, Result
+from gridhook.engine.terms import terms_from
 from gridhook.engine.verification import LIMITS as HANDSHAKE_LIMITS
 from gridhook.model import Answered, Attempt, AttemptKind, Instant, Outcome, Unreachable
 from gridhook.rules import challenge, cloudevents, ids
@@ -83,14 +84,10 @@ class Play:
         now = self.clock.now()
         accepted = cloudevents.accept(
             cloudevents.Draft(TYPE, self.sample() if data is None else data, None, time_at),
-            account_id=ACCOUNT,
-            new_id=self._new_id(now),
-            now=now,
-            window_ms=self.settings.retry_window_seconds * 1000,
-            skew_ms=0,
-            source=self.settings.source,
-            base_url=self.settings.base_url,
-            max_bytes=self.settings.max_event_bytes,
+            ACCOUNT,
+            self._new_id(now),
+            now,
+            terms_from(self.settings),
         )
         return accepted.payload
 
