@@ -3,11 +3,13 @@
 import json
 import math
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gridhook.errors import TooLarge, Unreadable
+from gridhook.rules import exact_json
 from gridhook.rules.strict_json import parse, parse_batch
 
 BACKSLASH = "\\"
@@ -304,3 +306,50 @@ def test_a_batch_is_judged_like_its_elements_one_by_one(text):
         assert any(isinstance(element, Unreadable) for element in elements)
     else:
         assert elements == whole
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_the_quick_way_reads_what_the_careful_one_does_or_leaves_it_to_that(value):
+    for text in (msgspec.json.encode(value), json.dumps(value).encode(), json.dumps(value, separators=(",", ":")).encode()):
+        quick = exact_json.read(text, 64)
+        if quick is not None:
+            careful = parse(b" " + text)  # a space is enough to take the careful way
+            assert (quick, repr(quick)) == (careful, repr(careful))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":"\\u0000"}',
+        b'{"a":123456789012345678901}',
+        b'{"a":9223372036854775809}',
+        b'{"a":1e400}',
+        b'{"a":1e-400}',
+        b'{"a":NaN}',
+        b'{"a":"\xed\xa0\x80"}',
+        b"[" * 65 + b"]" * 65,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b"null",
+        b"",
+        b" ",
+        b'{"a":1}x',
+    ],
+)
+def test_the_quick_way_takes_nothing_that_is_refused(text):
+    assert exact_json.read(text, 64) is None
+
+
+def test_a_compact_batch_goes_the_quick_way_and_a_doubtful_element_takes_all_of_it_the_careful_one():
+    events = [{"id": f"e{n}", "data": {"n": n}} for n in range(1000)]
+    compact = msgspec.json.encode(events)
+    assert exact_json.read_batch(compact, 1000, 64) == events
+    assert exact_json.read_batch(compact, 999, 64) is None
+    assert exact_json.read_batch(compact.replace(b'"n":7}', b'"n":7,"n":7}', 1), 1000, 64) is None
+    assert exact_json.read_batch(b"[" + b"1," * 200_000 + b"1]", 1000, 64) is None
