@@ -322,7 +322,7 @@ class _Opens:
 
 async def test_a_sender_that_died_gets_nothing_more_to_send_and_the_process_says_that_it_is_broken(story: Story, capfd: object):
     webhook = await story.webhook()
-    story.gridhook.transport._sends._collect = None  # type: ignore[attr-defined]  # the defect
+    story.gridhook.transport._sends._look_at = None  # type: ignore[attr-defined]  # the defect
     story.gridhook.transport._sends.turn()  # type: ignore[attr-defined]
     assert story.gridhook.engine.is_broken()
     assert not story.gridhook.engine.parts()["sender"]

@@ -162,7 +162,7 @@ async def test_a_sender_that_dies_of_a_defect_answers_everyone_and_is_seen_to_be
         running = [asyncio.ensure_future(transport.send(Outgoing(target, (), b"{}", PATIENT))) for _ in range(3)]
         async with asyncio.timeout(GENEROUS):
             await heard(silent, 3)
-            transport._sends._collect = None  # type: ignore[method-assign, assignment]  # the defect
+            transport._sends._look_at = None  # type: ignore[assignment]  # the defect
             transport._sends.turn()
             outcomes = await asyncio.gather(*running)
             late = await transport.send(Outgoing(target, (), b"{}", PATIENT))

@@ -140,12 +140,14 @@ class Slots:
             self._give_back(account_id, lane, 1)
             failures = lane.failures
             turn = lane.judge(sign)
+            if turn is None:
+                return None
             if turn is Turn.FAILS:
                 lane.failed_at = self._now()
                 lane.was_ramping = lane.ramp is not None
                 self._end_ramp(webhook_id, lane)
                 self._failing.add(webhook_id)
-            elif turn is Turn.RECOVERS:
+            else:
                 self._failing.discard(webhook_id)
                 # A receiver that refuses much and takes some fails now and then for a moment: it was never away.
                 if lane.was_ramping or failures >= AWAY_FAILURES or self._now() - lane.failed_at >= AWAY_SECONDS:

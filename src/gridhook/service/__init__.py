@@ -24,7 +24,7 @@ from gridhook.service.inputs import SECRET_BYTES, Issued, checked_name
 from gridhook.service.people import People
 from gridhook.service.redelivery import Redelivery
 from gridhook.service.webhooks import Webhooks
-from gridhook.store.promises import Published, Store
+from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
 from gridhook.vault import Vault
@@ -58,6 +58,7 @@ class Service:
         self._api_budget = Budget(2 * settings.api_per_second, 2.0) if settings.api_per_second else None
         self._publish_budget = Budget(2 * settings.publish_per_second, 2.0) if settings.publish_per_second else None
         self._terms = terms_from(settings)
+        self._lease_ms = settings.lease_ms
         self._publishers: TimedCache[PublisherKey | None] = TimedCache(KEY_CACHE_SECONDS)
         self._secrets: TimedCache[list[str]] = TimedCache(KEY_CACHE_SECONDS)
         self._known_accounts: TimedCache[Account] = TimedCache(KEY_CACHE_SECONDS)
@@ -92,7 +93,14 @@ class Service:
         self._spend_events(account_id, len(events))
         if not events:
             return [one for one in judged if isinstance(one, GridhookError)]
-        results = iter((await self._commit(events, request_id, now)).results)
+        engine = self.engine
+        published = await self.store.publish(events, lease_ms=self._lease_ms, now=now, reserve=engine.reserve, give_back=engine.give_back)
+        engine.take(published.claims)
+        engine.announce(published.queued)
+        for event, result in zip(events, published.results, strict=True):
+            self.log.event_accepted(event, result, request_id)
+            self.metrics.accepted(result)
+        results = iter(published.results)
         return [next(results) if isinstance(one, NewEvent) else one for one in judged]
 
     def _spend_events(self, account_id: str, count: int) -> None:
@@ -108,18 +116,6 @@ class Service:
             return cloudevents.accept(draft, account_id, new_id, now, self._terms)
         except GridhookError as refusal:
             return refusal
-
-    async def _commit(self, events: list[NewEvent], request_id: str | None, now: int) -> Published:
-        engine = self.engine
-        published = await self.store.publish(
-            events, lease_ms=self.settings.lease_ms, now=now, reserve=engine.reserve, give_back=engine.give_back
-        )
-        engine.take(published.claims)
-        engine.announce(published.queued)
-        for event, result in zip(events, published.results, strict=True):
-            self.log.event_accepted(event, result, request_id)
-            self.metrics.accepted(result)
-        return published
 
     # --- accounts and keys --------------------------------------------------------------------------------------
 

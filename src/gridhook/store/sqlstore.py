@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -175,16 +175,16 @@ class SqlStore:
 
     # --- the road -----------------------------------------------------------------------------------------------
 
-    async def publish(
+    def publish(
         self, events: Sequence[NewEvent], *, lease_ms: int, now: Instant, reserve: Reserve, give_back: GiveBack | None = None
-    ) -> Published:
-        return cast(Published, await self._claiming(publishing.Publish(events, lease_ms, now, reserve, give_back), now, give_back))
+    ) -> Coroutine[Any, Any, Published]:
+        return self._claiming(publishing.Publish(events, lease_ms, now, reserve, give_back), now, give_back)
 
     async def record(self, finished: Sequence[Finished]) -> list[bool]:
         return cast(list[bool], await self._writer.submit(road.Record(finished)))
 
-    async def claim(self, wants: Sequence[Want], *, lease_ms: int, now: Instant) -> Claimed:
-        return cast(Claimed, await self._claiming(road.Claiming(wants, lease_ms, now), now, None))
+    def claim(self, wants: Sequence[Want], *, lease_ms: int, now: Instant) -> Coroutine[Any, Any, Claimed]:
+        return self._claiming(road.Claiming(wants, lease_ms, now), now, None)
 
     async def release(self, claims: Sequence[Claim], *, now: Instant) -> None:
         await self._writer.submit(road.Release(claims, now))

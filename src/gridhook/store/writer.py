@@ -53,6 +53,7 @@ class Writer:
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._serving = False  # the thread runs; asked at each submit, where to ask the thread itself costs a microsecond
         self._down: str | None = None
         self._failures = 0
         self._next_look = 0.0
@@ -60,6 +61,7 @@ class Writer:
 
     def start(self) -> None:
         self._connection = self._driver.connect()
+        self._serving = True
         self._thread = threading.Thread(target=self._run, name="gridhook-writer", daemon=True)
         self._thread.start()
 
@@ -82,7 +84,7 @@ class Writer:
         return max(0, self._waiting - self._done)
 
     def submit(self, operation: Operation) -> asyncio.Future[Any]:
-        if self._closing or self._thread is None or not self._thread.is_alive():
+        if self._closing or not self._serving:
             raise Unavailable("the store is closed")
         self._waiting += operation.weight  # only event loops add, only the writer takes away: no lock needed for a count this rough
         self._queue.put(operation)
@@ -91,6 +93,12 @@ class Writer:
     # --- the thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve_all()
+        finally:
+            self._serving = False
+
+    def _serve_all(self) -> None:
         last = False
         while not last:
             group, last = self._gather()

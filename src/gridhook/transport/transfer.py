@@ -79,6 +79,7 @@ class Transfer:
         "fault",
         "final",
         "fresh",
+        "getinfo",
         "handshake",
         "header_bytes",
         "headers",
@@ -103,6 +104,7 @@ class Transfer:
         "refused",
         "serving",
         "sessions",
+        "setopt",
         "share",
         "stale_again",
         "status",
@@ -140,6 +142,8 @@ class Transfer:
         self.idle_since = 0.0  # on the monotonic clock
         self.fresh = False
         self.curl = pycurl.Curl()
+        # Looked up once: pycurl searches its tables at each access to an attribute.
+        self.setopt, self.getinfo = self.curl.setopt, self.curl.getinfo
         self.curl.transfer = self
         self._set_constants(ca_file, idle_seconds, life_seconds)
         self.release()
@@ -215,7 +219,7 @@ class Transfer:
         self.deadline = connect_deadline if left == 1 else now + (connect_deadline - now) / left
         identity = outgoing.identity
         stranger = identity is not None and self.identity != identity
-        set_ = self.curl.setopt
+        set_ = self.setopt
         if self.url != target.url or stranger:
             is_tls = target.scheme == "https"
             set_(pycurl.VERBOSE, is_tls)
@@ -416,7 +420,7 @@ class Transfer:
         job = self.job
         assert job is not None
         connect_us = tls_us = first_us = None
-        getinfo = self.curl.getinfo
+        getinfo = self.getinfo
         if self.opened:
             connected = getinfo(pycurl.CONNECT_TIME_T)
             if connected:

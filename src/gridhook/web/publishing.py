@@ -100,7 +100,7 @@ class Publishing:
             raise answer
         if answer.conflict:
             raise Conflict(f"id {answer.id}: {TAKEN}")
-        return Reply(202, _encode(Accepted(id=answer.id, deliveries=answer.deliveries, duplicate=answer.duplicate)), _HEADERS)
+        return Reply(202, _encode(Accepted(answer.id, answer.deliveries, answer.duplicate)), _HEADERS)
 
     async def _batch(self, account_id: str, body: bytes, request_id: str) -> Reply:
         """Each element is judged alone, and the good ones are kept: 202 when any was, else 409 or 422 with the same results."""
@@ -202,7 +202,7 @@ def _result(index: int, answer: Publication | GridhookError) -> Result:
     if isinstance(answer, Publication):
         if answer.conflict:
             return Result(index=index, status=409, type="conflict", id=answer.id, message=TAKEN)
-        return Result(index=index, status=202, id=answer.id, deliveries=answer.deliveries, duplicate=answer.duplicate)
+        return Result(index, 202, answer.id, answer.deliveries, answer.duplicate)
     # Too large is the one refusal of an element that is neither 400 nor 422: each element has its own status.
     status = answer.status if isinstance(answer, Invalid | TooLarge) else 422
     where = answer.field.removeprefix(f"/{index}") if isinstance(answer, Invalid) else ""
