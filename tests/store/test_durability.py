@@ -24,7 +24,7 @@ from gridhook.store import Store, open_store
 from gridhook.store.promises import Published
 from gridhook.store.sqlite import Sqlite
 from gridhook.store.sqlstore import SqlStore
-from tests.store.world import LEASE, NOON, a_webhook, claim, event, log, publish, state
+from tests.store.world import LEASE, NOON, a_webhook, claim, event, finished, log, publish, state
 
 T = TypeVar("T")
 KILLS = 3
@@ -246,3 +246,29 @@ async def test_the_clock_is_the_databases(store: SqlStore, on_postgres: psycopg.
     assert isinstance(before, int)
     assert isinstance(after, int)
     assert before <= now <= after
+
+
+@postgres_only
+async def test_a_database_whose_default_is_a_stricter_isolation_makes_no_writer_give_up(
+    on_postgres: psycopg.Connection[tuple[object, ...]], database_settings: Settings
+) -> None:
+    on_postgres.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation TO serializable', current_database()); END $$"
+    )
+    ours, theirs = open_store(database_settings), open_store(database_settings)
+    await ours.open()
+    await theirs.open()
+    await a_webhook(ours)
+
+    async def deliver(store: Store, name: str) -> None:
+        for number in range(40):
+            published = await publish(store, event(f"{name}{number}"), event(f"same{number}"), leased=True)
+            await asyncio.gather(*(store.record([finished(one)]) for one in published.claims))
+            await store.counts("acc", "wh")
+
+    try:
+        await asyncio.gather(deliver(ours, "a"), deliver(theirs, "b"), deliver(ours, "c"), deliver(theirs, "d"))
+        assert (await ours.health("acc", ["wh"], now=NOON))["wh"].succeeded == 5 * 40
+    finally:
+        await ours.close()
+        await theirs.close()

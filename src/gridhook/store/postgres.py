@@ -30,6 +30,9 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+# The statements are written for READ COMMITTED: above it a count that two processes share fails and is made again and again, and who
+# waited for a lock sees what was before it. A database or a role may have another default.
+_ISOLATION = "SET default_transaction_isolation = 'read committed'"
 # synchronous_commit may be stronger (remote_apply) where the operator wants it; it may not be off: what is answered is durable.
 _WRITER = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local');
@@ -39,7 +42,7 @@ _READER = "SET default_transaction_read_only = on; SET statement_timeout = '30s'
 
 
 class PostgresConnection:
-    """One connection, in autocommit between transactions. The statements are written for READ COMMITTED, the server's default."""
+    """One connection, in autocommit between transactions. The statements are written for READ COMMITTED."""
 
     def __init__(self, connection: psycopg.Connection[Row], queries: Mapping[str, Query]) -> None:
         self._connection = connection
@@ -122,7 +125,13 @@ class Postgres:
         return PostgresConnection(connection, self._queries)
 
     def _connected(self) -> psycopg.Connection[Row]:
-        return psycopg.connect(self._url, autocommit=True, **_CONNECT)  # type: ignore[arg-type] # its keywords are libpq's, typed one by one
+        connection = psycopg.connect(self._url, autocommit=True, **_CONNECT)  # type: ignore[arg-type] # its keywords are libpq's, typed one by one
+        try:
+            connection.execute(_ISOLATION)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def prepare(self, *, migrate: bool) -> None:
         """Bring the schema up and measure the clock. Raises `Misconfigured`."""
