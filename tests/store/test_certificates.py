@@ -494,3 +494,23 @@ async def test_keys_that_were_kept_before_there_were_certificates_are_used_on(
     await store.settle_held(now=NOON + 2 * HOUR, limit=10)
     assert [one.id for one in await store.credentials("acc", "wh")] == ["next"]
     await store.close()
+
+
+async def test_a_certificate_that_exists_already_is_refused_before_anything_is_replaced(store: SqlStore) -> None:
+    await presenting(store)
+    await rotate(store, "b")
+    before = await shown(store)
+    with pytest.raises(Conflict):
+        await rotate(store, "b", now=NOON + SECOND)
+    assert await shown(store) == before
+    assert (await in_use(store, NOON + SECOND))[0] == "b"
+
+    webhook = await store.webhook("acc", "wh")
+    key = Credential("k", sealed("k"))
+    webhook = await store.switch_auth("acc", "wh", AuthMethod.BEARER_TOKEN, key, None, revision=webhook.revision, now=NOON + SECOND)
+    with pytest.raises(Conflict):
+        await store.switch_auth(
+            "acc", "wh", AuthMethod.MTLS, Credential("a", sealed("a")), paper("a"), revision=webhook.revision, now=NOON + 2 * SECOND
+        )
+    assert await store.webhook("acc", "wh") == webhook
+    assert (await in_use(store, NOON + 2 * SECOND))[0] == "k"

@@ -86,6 +86,7 @@ def add_certificate(
     if webhook.auth_method is not AuthMethod.MTLS:
         raise Conflict(f"webhook {webhook_id} proves itself with a key; it presents no certificate")
     existing = _all(connection, account_id, webhook_id)
+    _refuse_known(existing, certificate)
     presented = [one for one in existing if one.replaced_at is None]
     if replacing is not None and [one.id for one in presented] != [replacing]:
         raise Conflict(f"certificate {replacing} is not the one that is presented any more")
@@ -159,6 +160,8 @@ def switch_auth(
         raise Stale(f"webhook {webhook_id} was changed meanwhile (revision {before.revision}, not {revision}): read it again, then decide")
     if method is before.auth_method:
         raise Conflict(f"webhook {webhook_id} uses {method.value} already")
+    if certificate is not None:
+        _refuse_known(_all(connection, account_id, webhook_id), certificate)
     forget_proof(connection, before, now)
     connection.change("switch_auth", account_id=account_id, webhook_id=webhook_id, auth_method=method.value)
     after = webhook_to_edit(connection, account_id, webhook_id)
@@ -168,6 +171,12 @@ def switch_auth(
 
 def _all(connection: Connection, account_id: str, webhook_id: str) -> list[Certificate]:
     return [certificate_from(row) for row in connection.rows("certificates", account_id=account_id, webhook_id=webhook_id)]
+
+
+def _refuse_known(existing: list[Certificate], certificate: Certificate) -> None:
+    """Before anything is written: `add_proof` would find it out when what it replaces is gone already."""
+    if any(one.id == certificate.id for one in existing):
+        raise Conflict(f"certificate {certificate.id} exists already")
 
 
 def _fallbacks(existing: list[Certificate], now: Instant) -> list[Certificate]:
