@@ -14,7 +14,7 @@ from operator import add
 
 from msgspec.structs import replace
 
-from gridhook.model import LATENCY_BOUNDS_MS, Answered, Attempt, Health, Instant, Reason, Window
+from gridhook.model import LATENCY_BOUNDS_MS, Answered, Attempt, Health, Instant, Outcome, Reason, Window
 from gridhook.rules.retry import RECEIVED
 from gridhook.store.database import Connection, Row
 from gridhook.store.leases import shard
@@ -33,14 +33,14 @@ _BLANK = [0] * (_BEFORE_BUCKETS + len(_BOUNDS_US) + 1)
 class _Tally:
     """What one group of attempts says of one webhook."""
 
-    __slots__ = ("failed", "failing_since", "failures_in_a_row", "last_failure_at", "last_result", "last_success_at", "succeeded")
+    __slots__ = ("failed", "failing_since", "failures_in_a_row", "last_failure_at", "last_outcome", "last_success_at", "succeeded")
 
     def __init__(self) -> None:
         self.failing_since: Instant | None = None
         self.failures_in_a_row = 0  # since the group's last success
         self.last_success_at: Instant | None = None
         self.last_failure_at: Instant | None = None
-        self.last_result = ""
+        self.last_outcome: Outcome | None = None
         self.succeeded = 0
         self.failed = 0
 
@@ -50,7 +50,7 @@ class _Tally:
             self.failures_in_a_row,
             self.last_success_at,
             self.last_failure_at,
-            self.last_result,
+            "" if self.last_outcome is None else result_of(self.last_outcome),
             self.succeeded,
             self.failed,
         )
@@ -95,7 +95,7 @@ def count(connection: Connection, attempts: Sequence[Attempt]) -> None:
                 tally.failing_since = attempt.started_at
             tally.failures_in_a_row += 1
             counters[1] += 1
-        tally.last_result = result_of(outcome)
+        tally.last_outcome = outcome
         if attempt.number > 1:
             counters[2] += 1
         counters[3] += (took_us + 500) // 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from gridhook.model import (
@@ -97,32 +97,30 @@ def _fan_out(
     position: Iterable[tuple[int, NewEvent]],
     subscribers: dict[tuple[str, str], list[_Subscriber]],
     repeats: dict[int, Publication],
-    delivery_ids: Iterable[int],
+    delivery_ids: Iterator[int],
     deliveries: list[Row],
 ) -> Published:
     results: list[Publication] = []
     claims: list[Claim] = []
-    queued: dict[tuple[str, str], None] = {}
+    queued: dict[tuple[str, str], None] = {}  # lanes without a free slot: what comes after must not overtake what waits already
     now = operation.now
     lease_until = now + operation.lease_ms
     spare, operation.taken = operation.taken, []
-    next_id = iter(delivery_ids)
     for _, (seq, event) in zip(operation.events, position, strict=False):
         repeat = repeats.get(seq)
         if repeat is not None:
             results.append(repeat)
             continue
-        account_id = event.account_id
+        account_id, expires_at = event.account_id, event.expires_at
         found = subscribers[(account_id, event.type)]
         for webhook_id, url, url_version, auth_method, sendable, limits, extras, credential_id, sealed, fallback in found:
-            delivery_id = next(next_id)
-            common = (delivery_id, account_id, webhook_id, seq)
+            delivery_id = next(delivery_ids)
             lane = (account_id, webhook_id)
             if not sendable:
-                deliveries.append((*common, HELD, None, None, None, 0, event.expires_at, now))
-            elif event.expires_at > now and _reserved(operation, spare, lane, limits):
+                deliveries.append((delivery_id, account_id, webhook_id, seq, HELD, None, None, None, 0, expires_at, now))
+            elif lane not in queued and expires_at > now and _reserved(operation, spare, lane, limits):
                 lease = new_lease()
-                deliveries.append((*common, QUEUED, lease_until, lease, now, 1, event.expires_at, now))
+                deliveries.append((delivery_id, account_id, webhook_id, seq, QUEUED, lease_until, lease, now, 1, expires_at, now))
                 claims.append(
                     Claim(
                         delivery_id,
@@ -135,7 +133,7 @@ def _fan_out(
                         lease_until,
                         now,
                         event.time_at,
-                        event.expires_at,
+                        expires_at,
                         url,
                         url_version,
                         auth_method,
@@ -148,7 +146,7 @@ def _fan_out(
                 )
             else:
                 queued[lane] = None
-                deliveries.append((*common, QUEUED, now, None, None, 0, event.expires_at, now))
+                deliveries.append((delivery_id, account_id, webhook_id, seq, QUEUED, now, None, None, 0, expires_at, now))
         results.append(Publication(event.id, len(found)))
     if operation.give_back is not None:
         for lane in spare:  # reserved before, not needed now: the webhook went away between two runs

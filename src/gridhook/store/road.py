@@ -128,6 +128,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         (credential_id, sealed, credential_at) = webhook[9:12]
         fallback_id, fallback, fallback_until = fallback_from(others[0][9], others[0][10], others[0][12]) if others else NO_FALLBACK
         credential, extras = sealed_from(sealed), sealed_from(extras)
+        auth_method = AuthMethod(auth_method)
         limits[want.webhook_id] = limits_from(max_in_flight, rate)
         for id, lease, lease_started_at, attempts, expires_at, event_id, event_type, time_at, payload in due:
             if lease is not None:
@@ -171,7 +172,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
                         expires_at,
                         url,
                         url_version,
-                        AuthMethod(auth_method),
+                        auth_method,
                         credential_id,
                         credential,
                         bytes(payload),

@@ -64,7 +64,7 @@ def attempt_row(id: int, attempt: Attempt) -> Row:
         id,
         attempt.account_id,
         attempt.webhook_id,
-        attempt.kind.value,
+        str(attempt.kind),  # `.value` takes three times as long
         attempt.delivery_id,
         attempt.event_id,
         attempt.event_type,
