@@ -132,3 +132,10 @@ async def test_keys_of_a_webhook_that_is_gone_or_another_accounts_are_not_found(
     with pytest.raises(Conflict):
         await store.add_credential("acc", "wh", key("cred_wh"), activates_at=NOON, now=NOON)
     assert [one.id for one in await store.credentials("acc", "wh")] == ["cred_wh"]
+
+
+async def test_a_clock_that_steps_back_lets_nobody_cancel_the_only_key(store: SqlStore) -> None:
+    await a_webhook(store)
+    with pytest.raises(Conflict, match="in use"):
+        await store.cancel_credential("acc", "wh", "cred_wh", now=NOON - HOUR)
+    assert await in_use(store, NOON - HOUR) == {"cred_wh"}
