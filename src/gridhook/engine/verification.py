@@ -25,6 +25,7 @@ from gridhook.transport.wire import Limits, Outgoing, Transport
 LIMITS = Limits(connect_seconds=2.0, read_seconds=3.0, total_seconds=5.0, body_kept_bytes=64 * 1024)
 
 AT_ONCE = 64  # handshakes in flight; they have places of their own, so that deliveries can neither delay nor be delayed
+AGAIN_SECONDS = (1.0, 5.0, 15.0, 60.0)  # before a handshake is made again whose beginning or end the database did not take
 AT_ONCE_PER_ACCOUNT = 8  # of these, so that one account's many dead URLs do not keep another's from being proven
 
 Verified: TypeAlias = Callable[[str, str, bool], None]
@@ -74,6 +75,20 @@ class Verifier:
             if seconds <= 0:
                 break
             await asyncio.sleep(seconds)
+        for seconds in AGAIN_SECONDS:
+            try:
+                await self._in_turn(account_id, webhook_id)
+                return
+            except Unavailable as trouble:
+                self._log.warning("a handshake waits for the database", webhook_id=webhook_id, error=str(trouble))
+            await asyncio.sleep(seconds)
+        try:
+            await self._in_turn(account_id, webhook_id)
+        except Unavailable as trouble:
+            self._log.error("a handshake could not be recorded; ask for it again", webhook_id=webhook_id, error=str(trouble))
+
+    async def _in_turn(self, account_id: str, webhook_id: str) -> None:
+        """When there is a place for it. Raises `Unavailable`."""
         own = self._accounts.get(account_id)
         if own is None:
             own = self._accounts[account_id] = asyncio.Semaphore(AT_ONCE_PER_ACCOUNT)
@@ -82,8 +97,8 @@ class Verifier:
                 await self.verify(account_id, webhook_id)
             except NotFound:
                 pass  # deleted meanwhile: nobody is waiting for this
-            except Unavailable as trouble:
-                self._log.error("a handshake could not be recorded; ask for it again", webhook_id=webhook_id, error=str(trouble))
+            except Unavailable:
+                raise
             except Exception as defect:
                 self._log.error("a handshake failed by a defect of ours", webhook_id=webhook_id, error=repr(defect))
 
