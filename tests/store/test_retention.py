@@ -247,6 +247,16 @@ async def test_what_became_old_under_a_place_already_passed_is_found_the_next_ti
     assert (await prune(ready, keep(attempts=NOON + 9 * DAY))).attempts == 10
 
 
+async def test_what_a_process_writes_late_under_early_ids_is_found_too(ready: SqlStore) -> None:
+    """It took its block of ids, then its transaction failed, or was slow: another's block was seen first."""
+    rows_of_attempts(ready, (3 * BLOCK + 1, 3 * BLOCK + 20, NOON))
+    assert (await prune(ready, keep(bodies=NOON + 1))).bodies == 20
+    rows_of_attempts(ready, (1, 5, NOON), (2 * BLOCK + 1, 2 * BLOCK + 10, NOON))
+    assert (await prune(ready, keep(bodies=NOON + 1))).bodies == 15
+    rows_of_attempts(ready, (2 * BLOCK + 11, 2 * BLOCK + 12, NOON), (BLOCK + 1, BLOCK + 3, NOON))
+    assert (await prune(ready, keep(bodies=NOON + 1))).bodies == 5
+
+
 async def test_rows_that_stay_are_not_looked_at_again_and_again(tmp_path: Path) -> None:
     """Counted in steps of SQLite: emptying 20,000 rows looks at each once, and a look when nothing is to be done looks at none of them."""
     store = open_store(Settings(data_dir=str(tmp_path)))

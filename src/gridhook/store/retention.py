@@ -15,6 +15,7 @@ BLOCK = 10_000  # ids that a process takes at once: within a block they rise wit
 LOOKED_AT = 5_000  # rows of a table that one step looks at
 YOUNG_BLOCKS = 64  # in a row, without anything old: what comes after them is young too, unless more processes than that write
 OPEN_BLOCKS = 1_000
+EMPTY_BLOCKS = 64  # passed over while nothing was in them, that are looked at again: another process may have taken one and not used it yet
 END = 2**62
 
 _TAKE, _WAIT = 1, 2  # what the `ages_of_` statements say is to be done with an old row; else nothing
@@ -72,7 +73,9 @@ class Drops:
         self._statement = statement
         self._open: dict[int, int] = {}  # end of a block -> the last id that is done
         self._begun = 0  # the end of the last block that was ever opened
+        self._empty: list[int] = []  # ends of blocks before it that held nothing when they were passed
         self._turn: list[int] = []  # open blocks that are still to be visited this time
+        self._again: list[int] = []  # empty ones, likewise
         self._young = 0
 
     def look(self, connection: Connection, before: Instant, limit: int) -> tuple[list[Row], bool]:
@@ -82,6 +85,7 @@ class Drops:
         while looked < LOOKED_AT and len(found) < limit:
             if not self._turn and not self._next_block(connection):
                 self._turn = sorted(self._open)
+                self._again = list(self._empty)
                 self._young = 0
                 return found, False
             end = self._turn[0]
@@ -111,10 +115,19 @@ class Drops:
         return True
 
     def _next_block(self, connection: Connection) -> bool:
+        while self._again:
+            end = self._again.pop()
+            if connection.rows(self._statement, after=end - BLOCK, end=end, limit=1):
+                self._empty.remove(end)
+                self._open[end] = end - BLOCK
+                self._turn = [end]
+                return True
         if self._young >= YOUNG_BLOCKS:
             return False
         for row in connection.rows(self._statement, after=self._begun, end=END, limit=1):
             end = _block_end(row[0])
+            self._empty += range(max(self._begun, end - EMPTY_BLOCKS * BLOCK) + BLOCK, end, BLOCK)
+            del self._empty[:-EMPTY_BLOCKS]
             self._open[end] = end - BLOCK
             self._begun = end
             self._turn = [end]
