@@ -97,7 +97,7 @@ class Dispatcher:
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()
-        if self._waiting_lanes:
+        if self._waiting_lanes and not self._wake.is_set():
             self._wake.set()
         self.recorder.add(finished)
 

@@ -6,6 +6,7 @@ The wide lines need none of this: they are built from fields that are chosen one
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "***"
@@ -63,6 +64,7 @@ def shown(name: str, value: Any) -> Any:
     return redacted(str(value))
 
 
+@lru_cache(maxsize=512)
 def bare_url(url: str) -> str:
     """Without query string and fragment: customers put tokens there."""
     return url.partition("?")[0].partition("#")[0]

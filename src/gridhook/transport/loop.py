@@ -219,7 +219,7 @@ class SendLoop:
             fd = transfer.curl.getinfo(pycurl.ACTIVESOCKET)
             if fd in self._spoke and is_flood(transfer, fd):
                 transfer.fault = faults.FLOOD
-                self._finish(transfer, faults.DEADLINE, "")
+                self._finish(transfer, faults.DEADLINE, "", now)
 
     def _set_alarm(self) -> None:
         due = min(self._sweep_at, self._timer_at)
@@ -340,16 +340,17 @@ class SendLoop:
     def _collect(self) -> None:
         while True:
             waiting, good, bad = self._multi.info_read()
+            now = time.monotonic()
             for curl in good:
                 if curl is self._broom:
                     self._take_back_broom()
                 else:
-                    self._finish(curl.transfer, 0, "")
+                    self._finish(curl.transfer, 0, "", now)
             for curl, code, text in bad:
                 if curl is self._broom:
                     self._take_back_broom()
                 else:
-                    self._finish(curl.transfer, code, text)
+                    self._finish(curl.transfer, code, text, now)
             if not waiting:
                 return
 
@@ -357,12 +358,11 @@ class SendLoop:
         self._multi.remove_handle(self._broom)
         self._sweeping = False
 
-    def _finish(self, transfer: Transfer, code: int, text: str) -> None:
+    def _finish(self, transfer: Transfer, code: int, text: str, now: float) -> None:
         self._multi.remove_handle(transfer.curl)
         job = transfer.job
         assert job is not None
         self._active.discard(transfer)
-        now = time.monotonic()
         try:
             self._conclude(transfer, job, code, text, now)
         except BaseException as defect:
@@ -402,7 +402,7 @@ class SendLoop:
         earliest = float("inf")
         for transfer in list(self._active):
             if transfer.deadline <= now:
-                self._finish(transfer, faults.DEADLINE, "")
+                self._finish(transfer, faults.DEADLINE, "", now)
             elif transfer.deadline < earliest:
                 earliest = transfer.deadline
         for transfer in self._active:
