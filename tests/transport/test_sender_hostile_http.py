@@ -160,10 +160,10 @@ async def test_an_endless_body_is_cut_and_its_connection_closed(send: Send, head
 @pytest.mark.parametrize(("head", "chunk"), ENDLESS_BODIES)
 async def test_the_check_of_the_byte_caps_notices_a_sender_that_reads_without_bounds(send: Send, head: bytes, chunk: bytes) -> None:
     _, excess = await devour(send, head, chunk, replace(PATIENT, body_read_bytes=1 << 40, body_kept_bytes=1 << 40))
-    # Growth shows only when the interpreter has no free memory left from earlier tests; the other two always do.
-    assert {"took", "kept"} <= {line.split(" ")[0] for line in excess}
+    # Growth shows only when the interpreter has no free memory left from earlier tests, and may be another's; the other two are certain.
+    assert {line.split(" ")[0] for line in excess} - {"grew"} == {"took", "kept"}
     _, excess = await devour(send, head, chunk, replace(PATIENT, body_read_bytes=1 << 40))  # keeps little, and yet reads on and on
-    assert [line.split(" ")[0] for line in excess] == ["took"]
+    assert {line.split(" ")[0] for line in excess} - {"grew"} == {"took"}
 
 
 async def test_a_gzip_bomb_stays_as_small_as_it_is_on_the_wire(send: Send) -> None:
