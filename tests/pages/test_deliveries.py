@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+from uuid import uuid4
 
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -58,8 +61,10 @@ async def reached(stage: Stage, webhook_id: str, state: DeliveryState, count: in
             await asyncio.sleep(0.02)
 
 
-async def open_list(stage: Stage, webhook_id: str, query: str = "", *, scripts: bool = True, role: Role = Role.ADMIN) -> Page:
-    page = await stage.sign_in(f"{role}@example.com", role=role, scripts=scripts)
+async def open_list(
+    stage: Stage, webhook_id: str, query: str = "", *, scripts: bool = True, role: Role = Role.ADMIN, zone: str = "Europe/Berlin"
+) -> Page:
+    page = await stage.sign_in(f"{role}.{uuid4()}@example.com", role=role, scripts=scripts, timezone_id=zone)
     page.on("dialog", lambda dialog: dialog.accept())
     await page.goto(f"{stage.base}/webhooks/{webhook_id}/deliveries{query}")
     return page
@@ -110,13 +115,47 @@ async def test_a_narrowed_list_is_shared_by_its_address_and_paged_without_a_scri
     shared = await open_list(stage, webhook_id, "?" + page.url.partition("?")[2], role=Role.VIEWER)
     assert await events(shared) == ["evt 03"]
     await expect(shared.get_by_label("Event id")).to_have_value("evt 03")
-    await expect(shared.get_by_label("Made since (UTC)")).to_have_value(re.compile("^2026-01-01T00:00"))
+    await expect(shared.get_by_label("Made since (your time)")).to_have_value("2026-01-01T01:00")
     assert await shared.locator("main form[method=post], main input[type=checkbox]").count() == 0
     wrong = await shared.request.get(f"{shared.url.partition('?')[0]}?state=nonsense&since=yesterday&until=<b>")
     assert wrong.status == 422
     assert "There is no such state." in await wrong.text()
     await page.goto(f"{shared.url.partition('?')[0]}?event_id=%3Cscript%3E")
     await expect(page.get_by_text("No delivery matches")).to_be_visible()
+
+
+async def test_times_are_typed_by_the_viewers_clock_of_that_day_and_shared_as_instants(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await failed(stage, receiver)
+    page = await open_list(stage, webhook_id)  # in Berlin
+    for since, until, instants in (
+        ("2026-01-15T09:00:00", "2026-07-15T09:00:00", ["2026-01-15T08:00:00Z", "2026-07-15T07:00:00Z"]),
+        ("2026-03-29T01:59:59", "2026-03-29T03:00:00", ["2026-03-29T00:59:59Z", "2026-03-29T01:00:00Z"]),
+    ):
+        await page.get_by_label("Made since (your time)").fill(since)
+        await page.get_by_label("Made before (your time)").fill(until)
+        await page.get_by_role("button", name="Apply").click()
+        await page.wait_for_url(re.compile(re.escape(quote(instants[1]))))
+        assert [parse_qs(urlsplit(page.url).query)[name] for name in ("since", "until")] == [[one] for one in instants]
+        for name, shown in (("since", since), ("until", until)):
+            assert datetime.fromisoformat(await page.locator(f"#{name}").input_value()) == datetime.fromisoformat(shown)
+    # Of the hour that the clock goes through twice, what nobody touched stays what it was.
+    there = page.url.partition("?")[0]
+    await page.goto(f"{there}?since=2026-10-25T01:30:00Z&until=2026-10-25T09:00:00%2B05:30")
+    await expect(page.locator("#since")).to_have_value("2026-10-25T02:30")
+    await expect(page.locator("#until")).to_have_value("2026-10-25T04:30")
+    await page.get_by_label("State").select_option("Failed")
+    await page.wait_for_url("**state=failed**")
+    assert parse_qs(urlsplit(page.url).query)["since"] == ["2026-10-25T01:30:00Z"]
+    # Elsewhere, and without a script, the same address means the same.
+    far = await open_list(stage, webhook_id, "?" + urlsplit(page.url).query, zone="Asia/Kolkata")
+    await expect(far.locator("#until")).to_have_value("2026-10-25T09:00")
+    plain = await open_list(stage, webhook_id, "?" + urlsplit(page.url).query, scripts=False)
+    await expect(plain.get_by_label("Made since (UTC)")).to_have_value("2026-10-25T01:30")
+    await page.goto(f"{there}/recover")
+    await page.get_by_label("Made before (your time)").fill("2026-07-15T09:00:00")
+    await page.get_by_role("button", name="See how many match").click()
+    await expect(page.get_by_text("There is nothing to send again.")).to_be_visible()
+    assert parse_qs(urlsplit(page.url).query)["until"] == ["2026-07-15T07:00:00Z"]
 
 
 async def test_what_failed_is_recovered_to_the_end_at_the_pace_one_chose(stage: Stage, receiver: Receiver) -> None:

@@ -1,4 +1,4 @@
-"""Times that people type, as browsers' fields write them."""
+"""Times that people type, as browsers' fields write them: in UTC without a script; with one, instants of the viewer's own zone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from gridhook.errors import Invalid
 from gridhook.model import Instant
+from gridhook.rules.instants import rfc3339
 from gridhook.web.pages.forms import sentence
 from gridhook.web.reading import read_instant
 
@@ -28,6 +29,7 @@ def read(fields: Mapping[str, str], name: str, errors: dict[str, str]) -> Instan
 
 
 def as_field(text: str) -> str:
-    """What a field of the kind datetime-local shows of it: such fields know no zone. Empty for what they could not show."""
-    bare = text.strip().removesuffix("Z").removesuffix("z")
-    return bare if _UNZONED.fullmatch(bare) else ""
+    """What a field of the kind datetime-local shows of it, in UTC and to the second: such fields know no zone. Empty for what cannot
+    be read."""
+    at = read({"": text.strip()}, "", {})
+    return "" if at is None else rfc3339(at - at % 1000).removesuffix("Z")

@@ -1,5 +1,5 @@
-// What the console does beyond what it can do without a script: times in the viewer's zone, copying, asking before what cannot be
-// undone, and live updates. Everything else is plain pages and forms.
+// What the console does beyond what it can do without a script: times in the viewer's zone, shown and typed, copying, asking before what
+// cannot be undone, and live updates. Everything else is plain pages and forms.
 "use strict";
 (() => {
   const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -11,6 +11,30 @@
       one.textContent = ("clock" in one.dataset ? clock : whole).format(new Date(one.dateTime));
     }
   }
+
+  // Times that one types are the viewer's too, by the clock of the day typed; what is sent, and stands in the address, is the instant.
+  function localiseFields(within) {
+    const two = (number) => String(number).padStart(2, "0");
+    for (const one of within.querySelectorAll("input[data-utc]")) {
+      const at = new Date(`${one.getAttribute("value")}Z`);
+      if (!isNaN(at)) {
+        one.dataset.at = at.toISOString();
+        one.value = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+        one.dataset.shown = one.value;
+      }
+      for (const zone of one.labels[0].querySelectorAll("[data-zone]")) {
+        zone.textContent = "(your time)";
+        zone.title = whole.resolvedOptions().timeZone;
+      }
+    }
+  }
+  document.addEventListener("formdata", (event) => {
+    for (const one of event.target.querySelectorAll("input[data-utc]")) {
+      const at = new Date(one.value);
+      // What nobody touched stays what it was: of the hour that a clock goes through twice, a field cannot say which.
+      if (!isNaN(at)) event.formData.set(one.name, (one.value === one.dataset.shown ? one.dataset.at : at.toISOString()).replace(".000Z", "Z"));
+    }
+  });
 
   function copyButtons(within) {
     if (!navigator.clipboard) return;
@@ -29,6 +53,7 @@
 
   function enliven(within) {
     localise(within);
+    localiseFields(within);
     copyButtons(within);
     showScripted(within);
   }
