@@ -66,7 +66,7 @@ def test_the_demo_prints_a_link_that_signs_in_to_the_console(shell: Shell):
     with shell.started("demo") as process:
         link = next_line(process, "/console/link/").strip()
         browser = Browser()
-        where, _ = browser.open(link)
+        where, _ = browser.submit(link)
         _, page = browser.open(f"{where}/webhooks")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=HANG_GUARD_SECONDS)

@@ -33,7 +33,7 @@ class Stage:
         return f"{self.world.base_url}/console/a/{self.world.ours.account_id}"
 
     async def link(self, email: str, *, role: Role | None = Role.ADMIN, operator: bool = False, tenant: Tenant | None = None) -> str:
-        """The address of a link that signs this person in."""
+        """The address of a link by which this person signs in."""
         people = self.world.gridhook.service.people
         membership = None if role is None else Membership((tenant or self.world.ours).account_id, role)
         person = await people.add(email, operator=operator, membership=membership)
@@ -52,6 +52,8 @@ class Stage:
         """A page of a browser of their own. scripts=False: with JavaScript switched off. options: of Playwright's `new_context`."""
         page = await self.visit(scripts=scripts, **options)
         await page.goto(await self.link(email, role=role, operator=operator, tenant=tenant))
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await page.wait_for_url(lambda url: "/console/link/" not in url)
         return page
 
     async def visit(self, *, scripts: bool = True, **options: Any) -> Page:

@@ -47,7 +47,7 @@ SEEN = Rule(MEMBERS, 200)
 GETS: Mapping[str, Rule] = {
     ROOT + "/static/{file}": Rule(ANYBODY, 200),
     ROOT + "/sign-in": Rule(ANYBODY, 200, signed_in=303),
-    ROOT + "/link/{token}": Rule(ANYBODY, 303),
+    ROOT + "/link/{token}": Rule(ANYBODY, 200),
     ROOT + "/oidc": Rule(ANYBODY, 503),  # its provider is away
     ROOT + "/oidc/back": Rule(ANYBODY, 403),  # nobody came from there
     ROOT: Rule(PEOPLE, 303),

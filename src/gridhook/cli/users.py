@@ -97,7 +97,7 @@ def remove(email: str, account: str | None) -> None:
 
 @users.command("link")
 @click.argument("email")
-@click.option("--sign-in", is_flag=True, help="A link that signs in by itself, instead of one to set a password.")
+@click.option("--sign-in", is_flag=True, help="A link that signs in, instead of one to set a password.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def link(email: str, sign_in: bool, as_json: bool) -> None:
     """Make a new one-time link for EMAIL, as for a forgotten password. Earlier links no longer work; the password does until it is set.

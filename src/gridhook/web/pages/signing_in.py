@@ -13,9 +13,9 @@ from gridhook.service.passwords import RULES
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages import forms
-from gridhook.web.pages.front import Front, looks_ahead
+from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import ROOT
-from gridhook.web.problems import NO_STORE, Headers, Reply
+from gridhook.web.problems import Headers, Reply
 from gridhook.web.routes import Route
 
 SIGN_IN = f"{ROOT}/sign-in"
@@ -85,16 +85,12 @@ class SigningIn:
             purpose, person = await self._front.service.people.link(token)
             if purpose is LinkPurpose.PASSWORD:
                 return self._password(call, person.email)
-            if looks_ahead(call):
-                return Reply(204, b"", [NO_STORE])  # whoever only looks ahead does not use it up
-            if call.header(b"sec-fetch-site") in ("cross-site", "same-site"):
-                # Another site led here, a mail on the web or somebody who wants this browser to be signed in as them: they see as whom.
-                csrf, door = self._front.stranger(call)
-                return self._front.page("link_enter.html", headers=door, csrf=csrf, email=person.email, path=call.path)
-            person = await self._front.service.people.use_link(token, LinkPurpose.SIGN_IN)
         except NotFound:
             return self._over()
-        return await let_in(self._front, call, await self._front.service.door.enter(person, agent_of(call)), "link", ROOT)
+        # To look does not use it up: mail scanners and previews open what is in a mail before its reader does. And whom somebody
+        # else led here, to be signed in as them, sees as whom.
+        csrf, door = self._front.stranger(call)
+        return self._front.page("link_enter.html", headers=door, csrf=csrf, email=person.email, path=call.path)
 
     @page("useLink", "Set a password, or sign in, by a one-time link")
     async def use_link(self, call: Call) -> Reply:
