@@ -242,3 +242,18 @@ async def test_viewers_see_it_and_change_nothing_and_others_see_nothing(stage: S
         assert (await stranger.request.get(f"{address}{place}")).status == 404
         assert (await stranger.request.get(f"{theirs}/webhooks/{webhook_id}{place}")).status == 404
     assert receiver.count == 0
+
+
+async def test_the_button_below_a_list_of_deliveries_says_what_it_does_with_the_selected(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await added(stage, receiver)
+    receiver.reply = Reply(503)
+    await stage.world.publish({**LOW, "id": "waits"})
+    await stage.world.attempts(webhook_id, 2)
+    receiver.reply = Reply(200)
+    page = await open_page(stage, webhook_id, "/deliveries")
+    await page.get_by_role("checkbox", name="Select waits").check()
+    await expect(page.get_by_role("button", name="Redeliver the selected")).to_have_count(0)
+    await page.get_by_role("button", name="Send the selected now").click()
+    await expect(page.get_by_text("The delivery goes out again now, ahead of schedule.")).to_be_visible()
+    await expect(page.get_by_role("row", name="waits")).to_contain_text("Delivered")
+    await expect(page.get_by_role("button", name="Redeliver the selected")).to_be_visible()
