@@ -34,6 +34,16 @@ async def test_a_schema_may_be_kept_for_ever_read_from_any_page_and_asked_for_ag
     assert (preflight.status, preflight.headers["access-control-allow-origin"]) == (204, "*")
 
 
+async def test_who_types_a_slash_behind_a_pages_address_comes_to_the_page(world):
+    for path in ("/docs", "/console", "/console/sign-in", "/console/a/acc_1/webhooks", "/console/a/x/events/2026%2F11%2F%C3%A4"):
+        answer = await world.send("GET", f"{path}/?next=%2F&x=1")
+        assert (answer.status, answer.headers["location"]) == (308, f"{path}?next=%2F&x=1"), path
+    assert (await world.send("GET", "/docs/")).headers["location"] == "/docs"
+    assert (await world.send("POST", "/console/sign-in/")).status == 405
+    for path in ("/console//example.com/", "//example.com/", "/v1/accounts/", "/docs//"):
+        assert (await world.send("GET", path)).status == 404, path
+
+
 async def test_readiness_turns_red_and_names_the_part_that_died(tmp_path, quiet_log):
     async with running(tmp_path, quiet_log) as world:
         ready = await world.send("GET", "/readyz")

@@ -16,6 +16,7 @@ from gridhook.web import files
 from gridhook.web.call import Call
 from gridhook.web.files import File
 from gridhook.web.operations import Access, Answer, operation
+from gridhook.web.pages import slashes
 from gridhook.web.problems import JSON, Headers, Reply
 from gridhook.web.routes import Route
 
@@ -90,6 +91,7 @@ def routes(settings: Settings, all_routes: Callable[[], Sequence[Route]]) -> lis
     return [
         Route("/openapi.json", {"GET": openapi, "OPTIONS": files.preflight}),
         Route("/docs", {"GET": page}),
+        Route("/docs/", {"GET": slashes.leave}),
         Route("/docs/{file}", {"GET": part}),
     ]
 

@@ -81,7 +81,7 @@ class Routes:
     def find(self, raw_path: str) -> tuple[Route, dict[str, str]]:
         """raw_path: as in the request line. A segment is decoded after it was cut out: the ids of events may hold a slash (%2F).
 
-        Raises `Refusal` (404). Nothing is redirected: a path with a slash too many is another path.
+        Raises `Refusal` (404). Nothing is redirected but pages (pages/slashes.py): a path with a slash too many is another path.
         """
         segments = [unquote(segment) for segment in raw_path.split("/")]
         for route in self._by_length.get(len(segments), ()):

@@ -22,6 +22,7 @@ from gridhook.web.pages import (
     recovering,
     signing_in,
     single_sign_on,
+    slashes,
     trying,
     verifying,
     webhook,
@@ -61,7 +62,7 @@ def routes(front: Front, streams: Streams) -> list[Route]:
         *certificates.routes(front),
         *deleting.routes(front),
     ]
-    return [*assets.routes(), *(front.dressed(route) for route in found)]
+    return [*assets.routes(), *(front.dressed(route) for route in found), *slashes.routes(ROOT, found)]
 
 
 def is_below(path: str) -> bool:
