@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from playwright.async_api import expect
+
 from gridhook.testing import Receiver, Reply
 from tests.pages.stage import Stage
 from tests.pages.test_overview import an_event
@@ -45,6 +47,29 @@ async def test_an_operator_sees_every_account_and_what_troubles_it(stage: Stage,
         assert page.url.endswith("/console/a/hostile")
         assert await page.get_by_role("heading", name="Overview").is_visible()
     assert bad["id"]
+
+
+async def test_the_operators_view_renews_itself_every_fifteen_seconds_while_one_looks(stage: Stage) -> None:
+    world = stage.world
+    page = await stage.sign_in("root@example.com", role=None, operator=True)
+    await page.clock.install()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "hx-request" in request.headers else None)
+    await page.goto(f"{world.base_url}/console/operate?q=new")
+    await page.get_by_label("Name or id").fill("new acc")
+    await world.gridhook.service.create_account("A new one", account_id="newcomer")
+    await page.clock.run_for(12_000)
+    assert asked == []
+    await page.clock.run_for(5_000)
+    await expect(page.get_by_role("region", name="Accounts")).to_contain_text("newcomer")
+    await expect(page.get_by_label("Name or id")).to_have_value("new acc")  # what one types stays
+    await world.gridhook.service.create_account("Another new one", account_id="newcomer2")
+    await page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    await page.clock.run_for(60_000)
+    assert len(asked) == 1
+    await page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.get_by_role("region", name="Accounts")).to_contain_text("newcomer2")
+    assert set(asked) == {f"{world.base_url}/console/operate?q=new"}
 
 
 async def test_for_all_others_there_is_no_operators_view(stage: Stage) -> None:

@@ -129,6 +129,20 @@
   });
   window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
 
+  // <section data-every="15" hx-trigger="again">: a piece that is dear to make fetches itself so many seconds after it came, while one
+  // looks; who comes back to the page after longer gets it at once.
+  const dear = () => document.querySelectorAll("[data-every]");
+  function again() {
+    for (const one of dear()) {
+      one.cameAt ??= Date.now();
+      if (document.hidden || Date.now() - one.cameAt < 1000 * one.dataset.every) continue;
+      one.cameAt = Date.now();  // also when the answer does not come: it is asked again no sooner
+      htmx.trigger(one, "again");
+    }
+  }
+  setInterval(again, 1000);
+  document.addEventListener("visibilitychange", again);
+
   // A piece that fetches itself anew comes as the server writes it. What a person opened or closed stays so: <details id>.
   const folds = new Map();  // id: is it open
   document.addEventListener("click", (event) => {
