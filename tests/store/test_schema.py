@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -17,7 +18,7 @@ from gridhook.store import Store, migrations, open_store, sqlite_path
 from gridhook.store.postgres import PostgresConnection
 from gridhook.store.promises import CredentialInfo
 from gridhook.store.queries import Dialect, load, parse
-from gridhook.store.sqlite import SqliteConnection
+from gridhook.store.sqlite import Sqlite, SqliteConnection
 from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, hook, log, publish, state
 
@@ -182,6 +183,16 @@ async def test_a_lanes_million_rows_cost_another_lane_nothing(store: SqlStore) -
             inside = ("Index Cond", f"{used}(account_id=? AND {second}")
             entered = [line for line in plan.splitlines() if "account_id" in line and second in line]
             assert any(word in line for line in entered for word in inside), f"{name}: the index must be entered at the lane\n{plan}"
+
+
+def test_certificates_that_end_soon_are_found_without_a_walk_past_all_of_an_accounts_chains(tmp_path: Path) -> None:
+    """On SQLite, where the chains lie in the primary key's own pages. PostgreSQL may take what ends soon of all accounts as well."""
+    driver = Sqlite(tmp_path / "gridhook.db")
+    driver.prepare(migrate=True)
+    with closing(driver.connect()) as connection:
+        crowd(connection._connection, "x'00'")
+        plan = plan_on_sqlite(connection._connection, "expiring_of_account", {"account_id": "acc", "before": NOON, "limit": 10})
+    assert "INDEX webhook_certificates_account_expiry (account_id=? AND expires_at<?)" in plan
 
 
 def test_every_index_names_the_queries_that_need_it_and_they_exist() -> None:
