@@ -341,3 +341,20 @@ async def test_an_account_that_registers_without_end_makes_us_knock_only_so_ofte
         await story.receiver.shaken(3)
         await story.quiet()
         assert len(story.receiver.handshakes) == 3, "the others wait for their turn"
+
+
+async def test_a_webhook_that_was_down_for_longer_than_the_window_comes_back_past_all_that_expired(story: Story):
+    """It makes one request at a time: were expired events cleared away one at a time as well, more could expire than are."""
+    webhook = await story.webhook()
+    story.receiver.reply = Reply(503)
+    await story.publish(*[f"first-{number}" for number in range(20)])
+    async with asyncio.timeout(60):
+        while not story.gridhook.engine.lane_state(webhook.id).is_failing:
+            await asyncio.sleep(0.01)
+    await story.publish(*[f"missed-{number}" for number in range(3_000)])
+    story.clock.advance(ms=7 * HOUR)
+    story.receiver.reply = Reply(200)
+    await story.publish("fresh")
+    async with asyncio.timeout(60):  # at one each 50 ms it took two and a half minutes
+        while "fresh" not in ids(story.receiver):
+            await asyncio.sleep(0.01)

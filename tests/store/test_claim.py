@@ -17,6 +17,7 @@ from tests.store.world import (
     LEASE,
     NOON,
     SECOND,
+    WINDOW,
     a_webhook,
     answered,
     claim,
@@ -272,3 +273,15 @@ async def test_lanes_are_listed_in_order_and_in_pages(store: SqlStore) -> None:
     assert await store.lanes(now=NOON, limit=100) == everything
     assert await store.lanes(now=NOON, limit=3) == everything[:3]
     assert await store.lanes(now=NOON, limit=100, after=("a", "two")) == everything[2:]
+
+
+@pytest.mark.parametrize("slots", [1, 16])
+async def test_what_expired_while_a_lane_was_down_is_cleared_away_in_large_steps(store: SqlStore, slots: int) -> None:
+    """A failing lane claims for one slot: at a row each, more could expire than it ever clears away."""
+    await a_webhook(store)
+    await publish(store, *(event(f"old{number}", at=NOON - WINDOW) for number in range(300)))
+    await publish(store, event("fresh"))
+    assert (await claim(store, slots)).claims == []
+    assert [one.event_id for one in (await claim(store, slots)).claims] == ["fresh"]
+    assert [one.count for one in await store.undelivered("acc", "wh") if one.failure_reason is FailureReason.EXPIRED] == [300]
+    assert await log(store) == []

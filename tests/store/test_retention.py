@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gridhook.config import Settings
-from gridhook.errors import Conflict, NotFound
+from gridhook.errors import Conflict, NotFound, Unavailable
 from gridhook.model import (
     Answered,
     Attempt,
@@ -35,7 +35,7 @@ from gridhook.store.sqlite import SqliteConnection
 from gridhook.store.sqlstore import SqlStore
 from gridhook.testing import FakeClock
 from tests.store.test_long_past import Steps
-from tests.store.world import HOUR, LEASE, NOON, SECOND, WINDOW, a_webhook, an_account, answered, claim, event, finished, publish
+from tests.store.world import HOUR, LEASE, NOON, SECOND, WINDOW, a_webhook, an_account, answered, claim, event, finished, log, publish
 
 DAY = 24 * HOUR
 NEVER = 0
@@ -383,3 +383,20 @@ async def test_whatever_was_accepted_and_is_undecided_can_be_claimed_with_its_pa
         found.update((one.event_id, one.payload) for one in claims)
     assert found == undecided
     await store.close()
+
+
+async def test_what_could_not_be_forgotten_while_the_database_was_away_is_forgotten_when_it_is_back(
+    ready: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settled(ready, "e1", at=NOON)
+    with monkeypatch.context() as away:
+
+        def refuse(_operation: object) -> None:
+            raise Unavailable("away")
+
+        away.setattr(ready._writer, "submit", refuse)
+        with pytest.raises(Unavailable):
+            await ready.prune(keep(bodies=NOON + DAY), limit=10)
+    await prune(ready, keep(bodies=NOON + DAY))
+    (one,) = await log(ready)
+    assert one.bodies_dropped

@@ -179,8 +179,8 @@ class Dispatcher:
         self._learn(wants, claimed, served, now)
         self._return_unused(wants, claimed.claims)
         for left in claimed.lanes:
-            # Due, yet not to be had: another process holds the rows for a moment. Do not spin on it.
-            at = left.due_at if left.webhook_id in served else max(left.due_at, now + HELD_BY_OTHERS_MS)
+            # Due, yet not one row of it to be had, not even to be set aside: another process holds them for a moment. Do not spin on it.
+            at = left.due_at if left.webhook_id in claimed.limits else max(left.due_at, now + HELD_BY_OTHERS_MS)
             self._note((left.account_id, left.webhook_id), at)
         self.take(claimed.claims)
         return True

@@ -58,6 +58,14 @@ class Recorder:
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                     batch = self._still_ours(batch)
                     continue
+                except Exception:
+                    if len(batch) == 1:
+                        raise
+                    # One of them cannot be kept: each by itself, so that only that one is let go.
+                    each, batch = batch, []
+                    for one in each:
+                        await self._write([one])
+                    return
                 now = self._store.clock.now()
                 for finished, kept in zip(batch, settled, strict=True):
                     claim, verdict, lag_ms = finished.claim, finished.verdict, None

@@ -57,6 +57,15 @@ UPDATE deliveries d SET state = s.state, failure_reason = s.failure_reason, due_
 FROM unnest(:state::text[], :failure_reason::text[], :id::bigint[], :lost::text[]) AS s (state, failure_reason, id, lost)
 WHERE d.id = s.id
 
+-- name: fail_expired
+-- Those that another process is claiming are passed over.
+UPDATE deliveries SET state = 'failed', failure_reason = 'expired', due_at = NULL
+WHERE id IN (SELECT id FROM (
+  SELECT id, lease, expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL AND due_at <= :now
+  ORDER BY due_at, expires_at LIMIT :limit FOR UPDATE SKIP LOCKED) AS first
+WHERE lease IS NULL AND expires_at <= :now)
+
 -- name: release
 -- One round trip for a batch.
 UPDATE deliveries d SET due_at = s.due_at, attempts = attempts - 1, lease = NULL, lease_started_at = NULL

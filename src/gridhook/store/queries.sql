@@ -101,6 +101,15 @@ UPDATE deliveries SET state = s.state, failure_reason = s.failure_reason, due_at
   last_result = coalesce(s.lost, deliveries.last_result)
 FROM s WHERE deliveries.id = s.id
 
+-- name: fail_expired
+-- Of the first so many due rows of a lane, those whose window has ended: a claim that met nothing else would meet them one by one.
+UPDATE deliveries SET state = 'failed', failure_reason = 'expired', due_at = NULL
+WHERE id IN (SELECT id FROM (
+  SELECT id, lease, expires_at FROM deliveries
+  WHERE account_id = :account_id AND webhook_id = :webhook_id AND due_at IS NOT NULL AND due_at <= :now
+  ORDER BY due_at, expires_at LIMIT :limit) AS first
+WHERE lease IS NULL AND expires_at <= :now)
+
 -- name: release
 -- Back to due with its number, if still ours.
 WITH s (due_at, id, lease) AS (VALUES (:due_at, :id, :lease))

@@ -99,6 +99,9 @@ def _settled(connection: Connection, finished: Finished, states: dict[tuple[str,
 # --- claim and release ------------------------------------------------------------------------------------------
 
 
+EXPIRED_AT_ONCE = 1_000  # rows that one claim looks at beyond its slots, to clear a lane of what expired in it
+
+
 class Claiming(Operation):
     __slots__ = ("lease_ms", "now", "wants")
     rank = 3
@@ -118,6 +121,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
     aside: list[Row] = []
     lost: list[Attempt] = []
     limits: dict[str, LaneLimits | None] = {}
+    stale: list[Want] = []
     for want in operation.wants:
         lane = {"account_id": want.account_id, "webhook_id": want.webhook_id}
         due = connection.due(want.account_id, want.webhook_id, now, want.limit)
@@ -130,6 +134,7 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         credential, extras = sealed_from(sealed), sealed_from(extras)
         auth_method = AuthMethod(auth_method)
         limits[want.webhook_id] = limits_from(max_in_flight, rate)
+        had = len(claims)
         for id, lease, lease_started_at, attempts, expires_at, event_id, event_type, time_at, payload in due:
             if lease is not None:
                 lost.append(
@@ -182,6 +187,8 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
                         fallback_until,
                     )
                 )
+        if len(claims) == had and due[0][4] <= now:
+            stale.append(want)
     if lost:
         connection.many(
             "insert_attempt", [attempt_row(id, one) for id, one in zip(connection.ids("attempts", len(lost)), lost, strict=True)]
@@ -190,6 +197,10 @@ def claim(connection: Connection, operation: Claiming, max_attempts: int) -> Cla
         connection.many("set_aside", aside)
     if leases:
         connection.many("lease", leases)
+    for want in stale:
+        # A failing lane has one slot, for its oldest row: at one each, rows could expire faster than claims clear them away.
+        limit = max(1, EXPIRED_AT_ONCE // len(stale))
+        connection.change("fail_expired", account_id=want.account_id, webhook_id=want.webhook_id, now=now, limit=limit)
     return Claimed(claims, _still_queued(connection, operation.wants), limits)
 
 

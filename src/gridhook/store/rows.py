@@ -88,7 +88,7 @@ def attempt_row(id: int, attempt: Attempt) -> Row:
         attempt.credential_id,
         attempt.next_attempt_at,
         None if attempt.echo is None else attempt.echo.value,
-        attempt.note,
+        None if attempt.note is None else clean(attempt.note),
         headers,
         body,
     )

@@ -86,7 +86,7 @@ from gridhook.store.promises import (
     Work,
 )
 from gridhook.store.readers import Readers
-from gridhook.store.retention import MINUTES_KEPT_MS, Forgetting, forget
+from gridhook.store.retention import MINUTES_KEPT_MS, Forgetting, Old, forget
 from gridhook.store.writer import Operation, Writer
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ class SqlStore:
         self._writer = Writer(driver, self._work, group_commit_events)
         self._readers = Readers(driver)
         self._forgetting = Forgetting()
+        self._unforgotten: Old | None = None  # what a step found that the database did not take: it is not found a second time
         self._pruning = asyncio.Lock()
         self._open = False
 
@@ -456,9 +457,11 @@ class SqlStore:
 
     async def prune(self, retention: Retention, *, limit: int) -> Pruned:
         async with self._pruning:  # the sweeps remember where they are
-            old = await self._readers.run(self._forgetting.look, retention, limit)
-            minutes_before = self.clock.now() - MINUTES_KEPT_MS
-            return await self._edited(forget, old, retention, minutes_before, limit)
+            old = self._unforgotten or await self._readers.run(self._forgetting.look, retention, limit)
+            self._unforgotten = old
+            pruned = await self._edited(forget, old, retention, self.clock.now() - MINUTES_KEPT_MS, limit)
+            self._unforgotten = None
+            return pruned
 
     # --- accounts and keys --------------------------------------------------------------------------------------
 

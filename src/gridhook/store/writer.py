@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -140,8 +141,6 @@ class Writer:
             return
         try:
             results = self._transaction(group)
-            if self.tell is not None:
-                self.tell(sum(operation.weight for operation in group))
         except Exception as error:
             fault = self._driver.fault(error)
             if fault in (Fault.GONE, Fault.FULL):
@@ -150,7 +149,16 @@ class Writer:
             else:
                 # One of them is poison: each on its own, so that only that one fails.
                 results = [self._alone(operation) for operation in group]
+        else:
+            self._count(group)
         self._answer(group, results)
+
+    def _count(self, group: Sequence[Operation]) -> None:
+        if self.tell is not None:
+            try:
+                self.tell(sum(operation.weight for operation in group))
+            except Exception:  # what is committed must not be made again because nobody could count it
+                traceback.print_exc()
 
     def _transaction(self, group: Sequence[Operation]) -> Sequence[object]:
         connection = self._connection
@@ -186,7 +194,10 @@ class Writer:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Operation, object]]] = {}
         for operation, result in zip(group, results, strict=True):
             if isinstance(result, BaseException):
-                operation.refuse()
+                try:
+                    operation.refuse()
+                except Exception:  # the others wait for their answers
+                    traceback.print_exc()
             by_loop.setdefault(operation.loop, []).append((operation, result))
         for loop, answers in by_loop.items():
             try:
@@ -236,7 +247,10 @@ def _settle(answers: list[tuple[Operation, object]]) -> None:
         future = operation.future
         if future.done():  # its caller was cancelled
             if operation.unheard is not None and not isinstance(result, BaseException):
-                operation.unheard(result)
+                try:
+                    operation.unheard(result)
+                except Exception as error:  # the others wait for their answers
+                    operation.loop.call_exception_handler({"message": "a hand-back failed", "exception": error})
         elif isinstance(result, BaseException):
             future.set_exception(result)
         else:
