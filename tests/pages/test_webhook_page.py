@@ -257,3 +257,9 @@ async def test_the_button_below_a_list_of_deliveries_says_what_it_does_with_the_
     await expect(page.get_by_text("The delivery goes out again now, ahead of schedule.")).to_be_visible()
     await expect(page.get_by_role("row", name="waits")).to_contain_text("Delivered")
     await expect(page.get_by_role("button", name="Redeliver the selected")).to_be_visible()
+    # Nothing tells any more of the attempt that was planned.
+    await page.goto(f"{stage.base}/webhooks/{webhook_id}/attempts")
+    await expect(page.get_by_role("row", name="503")).to_be_visible()
+    await expect(page.get_by_text("next attempt")).to_have_count(0)
+    await page.goto(f"{stage.base}/webhooks/{webhook_id}")
+    await expect(page.get_by_text("1 received, 1 failed attempt", exact=True)).to_be_visible()

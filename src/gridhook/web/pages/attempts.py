@@ -32,7 +32,8 @@ Asked: TypeAlias = logs.Asked[AttemptFilter]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """words: the result in a word or two. is_new: it came after the page was first shown."""
+    """words: the result in a word or two. is_new: it came after the page was first shown. is_last: none of these is a later one of its
+    delivery, as where somebody sent it ahead of schedule."""
 
     attempt: Attempt
     received: bool
@@ -40,6 +41,7 @@ class Row:
     summary: str
     webhook: str  # its name; of the whole account's log
     is_new: bool
+    is_last: bool = True
 
 
 class Attempts:
@@ -102,9 +104,13 @@ class Attempts:
         known: dict[str, Webhook] = {}
         if webhook is None:
             known = await self._front.service.store.webhooks_by_ids(view.account.id, list({one.webhook_id for one in part.rows}))
+        last = {one.delivery_id: one.number for one in sorted(part.rows, key=lambda one: one.number)}
         return {
             "asked": asked,
-            "rows": [_row(one, known.get(one.webhook_id), seen) for one in part.rows],
+            "rows": [
+                _row(one, known.get(one.webhook_id), seen, one.delivery_id is None or last[one.delivery_id] == one.number)
+                for one in part.rows
+            ],
             "is_top": part.is_top,
             "mark": mark,
             "path": path,
@@ -167,9 +173,9 @@ def _place(attempt: Attempt) -> Position:
     return attempt.started_at, attempt.id
 
 
-def _row(attempt: Attempt, webhook: Webhook | None, seen: int) -> Row:
+def _row(attempt: Attempt, webhook: Webhook | None, seen: int, is_last: bool) -> Row:
     received, words = result_of(attempt)
-    return Row(attempt, received, words, diagnose(attempt).summary, name_of(webhook), 0 < seen < attempt.id)
+    return Row(attempt, received, words, diagnose(attempt).summary, name_of(webhook), 0 < seen < attempt.id, is_last)
 
 
 def routes(front: Front) -> list[Route]:
