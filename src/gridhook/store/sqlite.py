@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from gridhook.errors import GridhookError, Misconfigured
 from gridhook.store.database import Fault, Row
@@ -23,6 +23,8 @@ STATEMENTS = 512  # the most that it takes
 # Rows of a repeated statement: few enough lengths to keep all prepared. The longest text must stay below the 16 KiB that apsw's cache
 # takes, and from some 200 rows on SQLite's planner turns `settle` round: it would scan all deliveries.
 ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+
+_read = msgspec.json.Decoder().decode
 
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
@@ -91,7 +93,7 @@ class SqliteConnection:
     def settle(self, rows: Sequence[Row]) -> set[int]:
         ours: set[int] = set()
         for (ids,) in self._batch("still_leased", [(row[4], row[5]) for row in rows]):
-            ours.update(json.loads(ids))
+            ours.update(_read(ids))
         self._batch("settle", [row for row in rows if row[4] in ours])
         return ours
 
@@ -99,9 +101,21 @@ class SqliteConnection:
         ((found, payloads),) = self.rows("due", account_id=account_id, webhook_id=webhook_id, now=now, limit=limit)
         rows: list[Row] = []
         end = 0
-        for id, lease, started_at, attempts, expires_at, event_id, type, time_at, length in json.loads(found):
+        for id, lease, started_at, attempts, expires_at, event_id, type, time_at, length in _read(found):
             start, end = end, end + length
-            rows.append((id, bytes.fromhex(lease) or None, started_at, attempts, expires_at, event_id, type, time_at, payloads[start:end]))
+            rows.append(
+                (
+                    id,
+                    bytes.fromhex(lease) if lease else None,
+                    started_at,
+                    attempts,
+                    expires_at,
+                    event_id,
+                    type,
+                    time_at,
+                    payloads[start:end],
+                )
+            )
         return rows
 
     def _batch(self, name: str, rows: Sequence[Row]) -> list[Row]:
