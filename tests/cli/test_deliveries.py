@@ -141,3 +141,17 @@ def test_attempts_are_found_by_what_came_of_them(tenant: Served):
     assert (whole["payload"]["id"], whole["webhook"]) == ("failed-1", made["webhook"])
     assert tenant.shell.run("attempts", "show", "999999999").returncode == 1
     assert "such as 503" in tenant.shell.run(*attempts, "--status", "6xx").stderr
+
+
+def test_the_log_is_of_the_environments_account_and_of_every_account_without_one(tenant: Served):
+    with listening(tenant.shell) as receiver:
+        made = tenant.proven(receiver.url)
+    other = Served(Shell(tenant.shell.directory), tenant.url)
+    shell = tenant.shell
+
+    assert [row["webhook"] for row in shell.lines("attempts", "--webhook", made["webhook"])] == [made["webhook"]]
+    assert {row["account"] for row in shell.lines("attempts")} == {tenant.account["account"]}
+    assert shell.lines("attempts", "--account", other.account["account"]) == []
+    # A variable that is set to nothing is not set.
+    assert made["webhook"] in [row["webhook"] for row in shell.lines("attempts", PUBLISHER_ACCOUNT="")]
+    assert "--webhook needs --account" in shell.run("attempts", "--webhook", made["webhook"], PUBLISHER_ACCOUNT="").stderr

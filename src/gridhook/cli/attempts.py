@@ -33,7 +33,7 @@ def status(text: str) -> tuple[int | None, int | None]:
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[show ATTEMPT]")
-@click.option("--account", help="Whose attempts; left out: every account's.")
+@click.option("--account", envvar="PUBLISHER_ACCOUNT", show_envvar=True, help="Whose attempts; left out: every account's.")
 @click.option("--webhook", help="Only this webhook's; needs --account.")
 @click.option("--type", "event_type", help="Only of this event type.")
 @click.option("--event", "event_id", help="Only of the event with this id.")
