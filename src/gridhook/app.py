@@ -7,6 +7,7 @@ import fcntl
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +26,7 @@ from gridhook.transport import open_transport
 from gridhook.vault import Vault
 
 CANARY = "vault_canary"
+COUNTERS_MOVED = "counters of ids lay behind their rows, as after a partial restore, and were moved past them"
 WATCH_SECONDS = 1.0
 GARBAGE = 20_000  # container objects between two looks of the garbage collector
 
@@ -55,16 +57,19 @@ class Gridhook:
             metrics=self.metrics,
         )
 
-    async def open(self) -> None:
-        """Open the database and check that our keys open what is in it. Starts nothing."""
-        await self.store.open()
+    async def open(self) -> dict[str, int]:
+        """Open the database and check that our keys open what is in it. Starts nothing. Returns what `Store.open` does."""
+        behind = await self.store.open()
         await check_vault(self.store, self.vault)
+        return behind
 
     async def start(self) -> None:
         alone = self.settings.database_kind == "sqlite"
         if alone:
             self._lock = lock_database(sqlite_path(self.settings))
-        await self.open()
+        behind = await self.open()
+        if behind:
+            self.log.warning(COUNTERS_MOVED, lay_behind_by=behind)
         await self.transport.start()
         await self.engine.resume(alone=alone)
         self.engine.start()
@@ -126,7 +131,9 @@ async def offline(settings: Settings) -> AsyncIterator[Service]:
     """The service on its database, with nothing running: for commands that change or show something and end."""
     gridhook = Gridhook(settings)
     try:
-        await gridhook.open()
+        behind = await gridhook.open()
+        if behind:  # standard output is the command's
+            sys.stderr.write(f"warning: {COUNTERS_MOVED}: {', '.join(behind)}\n")
         yield gridhook.service
     finally:
         await gridhook.store.close()

@@ -145,7 +145,7 @@ async def database(settings: Settings, vault: Vault | None) -> AsyncIterator[Fin
         return
     try:
         store: Store = open_store(settings, migrate=False)
-        await store.open()
+        behind = await store.open()
     except GridhookError as error:
         remedy = "run `gridhook migrate`" if "migrate" in str(error) else "check that the database runs and GRIDHOOK_DATABASE_URL names it"
         yield Finding("database", Level.FAIL, " ".join(str(error).split()), remedy)
@@ -153,6 +153,13 @@ async def database(settings: Settings, vault: Vault | None) -> AsyncIterator[Fin
     try:
         count = len(await store.accounts())
         yield Finding("database", Level.OK, f"{settings.database_kind}: reachable, schema is current, {count} accounts")
+        if behind:
+            yield Finding(
+                "counters of ids",
+                Level.WARN,
+                f"they lie behind their rows, as after a partial restore: {', '.join(behind)}",
+                "see that nothing else is missing, then start the server: it moves them past the rows",
+            )
         if vault is not None:
             yield await stored_secrets(store, vault)
             yield await authority(store, vault, settings)

@@ -16,7 +16,7 @@ def migrate() -> None:
     To be run once, before the first new process starts, where several share one PostgreSQL. A database that is newer than this
     release is refused and left alone.
     """
-    from gridhook.app import load_vault
+    from gridhook.app import COUNTERS_MOVED, load_vault
     from gridhook.store import open_store
 
     settings = Settings.from_environment()
@@ -25,7 +25,9 @@ def migrate() -> None:
 
     async def run() -> None:
         try:
-            await store.open()
+            behind = await store.open()
+            if behind:
+                click.echo(f"warning: {COUNTERS_MOVED}: {', '.join(behind)}", err=True)
         finally:
             await store.close()
 

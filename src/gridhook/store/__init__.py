@@ -20,7 +20,8 @@ __all__ = ["Store", "open_store", "sqlite_path"]
 def open_store(settings: Settings, *, migrate: bool = True, clock: Clock | None = None) -> Store:
     """The store that the settings name, not yet opened: `await store.open()` connects.
 
-    migrate: bring the schema up at open; False: `open` refuses a schema that is not current.
+    migrate: bring the schema up at open, and counters of ids that lie behind; False: `open` refuses a schema that is not current, and
+        leaves counters as they are.
     clock: for tests; default this machine's clock (SQLite) or one that follows the database's (PostgreSQL).
 
     Raises `Misconfigured` when GRIDHOOK_DATABASE_URL is neither sqlite nor postgresql.
@@ -34,11 +35,23 @@ def open_store(settings: Settings, *, migrate: bool = True, clock: Clock | None 
         postgres = Postgres(url)
         prepare = partial(postgres.prepare, migrate=migrate)
         follows = DatabaseClock(postgres) if clock is None else clock
-        return SqlStore(postgres, follows, max_attempts=max_attempts, group_commit_events=settings.group_commit_events, prepare=prepare)
+        return SqlStore(
+            postgres,
+            follows,
+            max_attempts=max_attempts,
+            group_commit_events=settings.group_commit_events,
+            prepare=prepare,
+            mend=migrate,
+        )
     sqlite = Sqlite(sqlite_path(settings))
     prepare = partial(sqlite.prepare, migrate=migrate)
     return SqlStore(
-        sqlite, clock or SystemClock(), max_attempts=max_attempts, group_commit_events=settings.group_commit_events, prepare=prepare
+        sqlite,
+        clock or SystemClock(),
+        max_attempts=max_attempts,
+        group_commit_events=settings.group_commit_events,
+        prepare=prepare,
+        mend=migrate,
     )
 
 

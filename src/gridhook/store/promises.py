@@ -333,8 +333,12 @@ class Store(Protocol):
     clock: Clock
 
     # --- life ---------------------------------------------------------------------------------------------------
-    async def open(self) -> None:
-        """Connect, refuse a schema that is newer than us or not migrated (`Misconfigured`), start the writer."""
+    async def open(self) -> dict[str, int]:
+        """Connect, refuse a schema that is newer than us or not migrated (`Misconfigured`), start the writer.
+
+        Before that, the counters of ids (of `events`, `deliveries`, `attempts`) that lie behind their rows, as after a partial
+        restore, are moved past them: else every claim or publish would fail. Returned is which, and by how many ids each lay behind.
+        """
         ...
 
     async def close(self) -> None:

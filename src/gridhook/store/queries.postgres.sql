@@ -5,6 +5,22 @@
 -- A sequence takes no lock until commit, as a row would: processes never wait for each other here. It steps by whole blocks.
 SELECT CASE WHEN :size::bigint <= 10000 THEN nextval(('ids_of_' || :name::text)::regclass) END
 
+-- name: counters_behind
+-- A sequence shows what it is now, a table what it was when the statement began: one that others take ids from is not found behind.
+SELECT kind, next, last
+FROM (
+  SELECT 'events' AS kind, (SELECT max(seq) FROM events) AS last,
+    (SELECT last_value + CASE WHEN is_called THEN 10000 ELSE 0 END FROM ids_of_events) AS next
+  UNION ALL SELECT 'deliveries', (SELECT max(id) FROM deliveries),
+    (SELECT last_value + CASE WHEN is_called THEN 10000 ELSE 0 END FROM ids_of_deliveries)
+  UNION ALL SELECT 'attempts', (SELECT max(id) FROM attempts),
+    (SELECT last_value + CASE WHEN is_called THEN 10000 ELSE 0 END FROM ids_of_attempts)) AS t
+WHERE next <= last
+
+-- name: skip_ids
+-- Block by block, not by setval: that could set back what another process takes from meanwhile.
+SELECT count(nextval(('ids_of_' || :name::text)::regclass)) FROM generate_series(1, (:size::bigint + 9999) / 10000)
+
 -- name: insert_event
 -- One round trip for a batch. In the order of the ids of events: two processes that publish the same events do not deadlock.
 INSERT INTO events (seq, account_id, id, type, time_at, accepted_at, expires_at, deliveries, fingerprint, batch, payload)

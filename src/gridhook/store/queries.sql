@@ -7,6 +7,20 @@
 -- Take a block of ids: inserts then append and need not ask which id they got.
 UPDATE counters SET next = next + :size WHERE name = :name RETURNING next - :size
 
+-- name: counters_behind
+-- What a restore of some tables leaves: rows with ids that their counter would give out again. (kind, next, last id of its table).
+SELECT t.kind, coalesce(c.next, 1), t.last
+FROM (
+  SELECT 'events' AS kind, coalesce(max(seq), 0) AS last FROM events
+  UNION ALL SELECT 'deliveries', coalesce(max(id), 0) FROM deliveries
+  UNION ALL SELECT 'attempts', coalesce(max(id), 0) FROM attempts) AS t
+LEFT JOIN counters c ON c.name = t.kind
+WHERE c.next IS NULL OR c.next <= t.last
+
+-- name: skip_ids
+-- Forward only, from wherever the counter is by then: two processes that both found it behind skip more than is needed, never back.
+INSERT INTO counters (name, next) VALUES (:name, 1 + :size) ON CONFLICT (name) DO UPDATE SET next = next + :size
+
 -- name: fan_out
 -- Who wants this type, and all that an attempt at them needs. The first row of each carries the credential in use: the one whose time
 -- came last. Should our clock have stepped back before all of them, the next to come: a webhook is never without. The row after it, if it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, TypeVar, cast
 
 from msgspec import UnsetType
@@ -95,10 +95,20 @@ T = TypeVar("T")
 class SqlStore:
     """Keeps `promises.Store` on any database that a `Driver` can reach."""
 
-    def __init__(self, driver: Driver, clock: Clock, *, max_attempts: int, group_commit_events: int, prepare: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        clock: Clock,
+        *,
+        max_attempts: int,
+        group_commit_events: int,
+        prepare: Callable[[], None],
+        mend: bool,
+    ) -> None:
         self.clock = clock
         self._driver = driver
         self._prepare = prepare
+        self._mend = mend
         self._max_attempts = max_attempts
         self._writer = Writer(driver, self._work, group_commit_events)
         self._readers = Readers(driver)
@@ -109,13 +119,27 @@ class SqlStore:
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        await asyncio.to_thread(self._start)
+    async def open(self) -> dict[str, int]:
+        behind = await asyncio.to_thread(self._start)
         self._open = True
+        return behind
 
-    def _start(self) -> None:
+    def _start(self) -> dict[str, int]:
         self._prepare()
+        behind = self._counters_behind()
         self._writer.start()
+        return behind
+
+    def _counters_behind(self) -> dict[str, int]:
+        with closing(self._driver.connect(read_only=True)) as connection:
+            behind = {kind: last + 1 - next for kind, next, last in connection.rows("counters_behind")}
+        if behind and self._mend:
+            with closing(self._driver.connect()) as connection:
+                connection.begin()
+                for kind, size in behind.items():
+                    connection.change("skip_ids", name=kind, size=size)
+                connection.commit()
+        return behind
 
     async def close(self) -> None:
         if not self._open:
