@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from queue import SimpleQueue
 
 import pytest
 
 from gridhook.engine.recorder import Recorder
+from gridhook.errors import Unavailable
 from gridhook.model import RetryAt
 from gridhook.store.sqlstore import SqlStore
 from gridhook.telemetry import Log, Metrics
@@ -56,3 +58,20 @@ async def test_an_attempt_that_cannot_be_stored_costs_its_neighbours_nothing(sto
     await recorder.drain()
     assert kept == [("e2", True)]
     assert recorder.waiting == 0
+
+
+async def test_a_write_that_comes_at_the_very_moment_of_the_end_is_turned_away_and_not_left_waiting(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = store._writer
+
+    class Late(SimpleQueue):  # type: ignore[type-arg]
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            if item is not None:
+                monkeypatch.undo()
+                writer.stop()
+                writer._queue.put(item)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writer, "_queue", Late())
+    with pytest.raises(Unavailable, match="closed"):
+        await asyncio.wait_for(publish(store, event("e1")), GENEROUS)

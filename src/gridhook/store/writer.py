@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -89,6 +90,8 @@ class Writer:
             raise Unavailable("the store is closed")
         self._waiting += operation.weight  # only event loops add, only the writer takes away: no lock needed for a count this rough
         self._queue.put(operation)
+        if not self._serving:  # it ended between our look and our put
+            self._turn_away()
         return operation.future
 
     # --- the thread ---------------------------------------------------------------------------------------------
@@ -98,6 +101,15 @@ class Writer:
             self._serve_all()
         finally:
             self._serving = False
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Answer what was put on the queue behind its end."""
+        with suppress(Empty):
+            while True:
+                operation = self._queue.get_nowait()
+                if operation is not None:
+                    self._answer([operation], [Unavailable("the store is closed")])
 
     def _serve_all(self) -> None:
         last = False
