@@ -8,6 +8,7 @@ import pytest
 from accessgrid import AccessGrid
 from accessgrid.client import AccessGridError, AuthenticationError
 
+from gridhook.rules.instants import parse_rfc3339
 from gridhook.testing import Receiver, Reply
 from tests.web.world import World
 
@@ -65,7 +66,8 @@ async def test_page_two_through_the_sdk_continues_where_page_one_ended_newest_fi
     first = await asyncio.to_thread(client.list, page=1, per_page=2)
     second = await asyncio.to_thread(client.list, page=2, per_page=2)
     assert sorted(webhook.id for webhook in [*first, *second]) == sorted(ids)
-    assert [webhook.created_at for webhook in [*first, *second]] == sorted((w.created_at for w in [*first, *second]), reverse=True)
+    told = [parse_rfc3339(webhook.created_at) for webhook in [*first, *second]]
+    assert told == sorted(told, reverse=True)
     assert (len(first), len(second)) == (2, 1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gridhook.web.call import Call
 from gridhook.web.operations import Access, Answer, Parameter, operation
-from gridhook.web.problems import Headers, Reply
+from gridhook.web.problems import NO_SNIFF, Headers, Reply
 
 CONDITION = Parameter("If-None-Match", "An ETag that you have: 304 if it is still the one.", place="header", example='"9f86d081884c7d65"')
 UNCHANGED = Answer("You have it already.", headers=("ETag",), has_body=False)
@@ -37,7 +37,7 @@ def serve(file: File, cache: tuple[bytes, bytes], call: Call, more: Headers | No
     headers: Headers = [cache, (b"etag", file.etag), _ANY_ORIGIN, *(more or [])]
     if _matches(call.headers.get(b"if-none-match"), file.etag):
         return Reply(304, b"", headers)
-    return Reply(200, file.body, [file.content_type, (b"x-content-type-options", b"nosniff"), *headers])
+    return Reply(200, file.body, [file.content_type, NO_SNIFF, *headers])
 
 
 @operation(

@@ -31,6 +31,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 TYPE_PREFIX = "urn:gridhook:problem:"
 DEFECT = "something went wrong on our side; the request was not acted on, or may be repeated safely. Quote the request id to us"
 
@@ -83,7 +84,7 @@ def reply(status: int, value: object, headers: Sequence[tuple[bytes, bytes]] = (
 
 def refused(error: GridhookError, request_id: str, *, challenge: bytes | None = None) -> Reply:
     """The answer to a caller's error. challenge: WWW-Authenticate of a 401. Anything that is not the caller's fault is `defect()`."""
-    headers: Headers = [JSON, NO_STORE]
+    headers: Headers = [JSON, NO_STORE, NO_SNIFF]  # it quotes what was sent
     if isinstance(error, Refusal):
         headers += error.headers
     if isinstance(error, TooMany | Unavailable):

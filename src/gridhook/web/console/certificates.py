@@ -11,7 +11,7 @@ from gridhook.web.authorities import PEM
 from gridhook.web.call import Call, is_id
 from gridhook.web.console import NOT_FOUND, ONE, Section
 from gridhook.web.operations import Access, Answer, operation
-from gridhook.web.problems import NO_STORE, Headers, Reply, reply
+from gridhook.web.problems import NO_SNIFF, NO_STORE, Headers, Reply, reply
 from gridhook.web.routes import Route
 from gridhook.web.shapes import certificates as shapes
 
@@ -111,7 +111,7 @@ def pem_file(certificate: Certificate) -> Reply:
     headers: Headers = [
         (b"content-type", PEM.encode()),
         (b"content-disposition", b'attachment; filename="%s"' % name),
-        (b"x-content-type-options", b"nosniff"),
+        NO_SNIFF,
         NO_STORE,
     ]
     return Reply(200, certificate.chain, headers)

@@ -11,13 +11,12 @@ from gridhook.errors import NotFound
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages.views import ROOT
-from gridhook.web.problems import Headers, Reply
+from gridhook.web.problems import NO_SNIFF, Headers, Reply
 from gridhook.web.routes import Route
 
 _TYPES = {".js": b"text/javascript; charset=utf-8", ".css": b"text/css; charset=utf-8", ".svg": b"image/svg+xml"}
 _FOR_GOOD = (b"cache-control", b"public, max-age=31536000, immutable")
 _ASK_AGAIN = (b"cache-control", b"no-cache")
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 @cache
@@ -48,7 +47,7 @@ async def _asset(call: Call) -> Reply:
     headers: Headers = [
         (b"content-type", _TYPES[name[name.rfind(".") :]]),
         _FOR_GOOD if call.argument("v") == version else _ASK_AGAIN,
-        _NOSNIFF,
+        NO_SNIFF,
         (b"vary", b"accept-encoding"),
     ]
     if "gzip" in (call.header(b"accept-encoding") or ""):

@@ -17,7 +17,7 @@ from gridhook.web.operations import page
 from gridhook.web.pages.attempts import OF_WEBHOOK, result_of
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.views import View
-from gridhook.web.problems import NO_STORE, Reply
+from gridhook.web.problems import NO_SNIFF, NO_STORE, Reply
 from gridhook.web.routes import Route
 from gridhook.web.shapes import attempts as shapes
 
@@ -90,7 +90,7 @@ class OneAttempt:
         if found.payload is None:
             raise NotFound("This attempt's payload is not kept any more.")
         name = f'attachment; filename="attempt-{found.attempt.id}.json"'.encode()
-        kind = [(b"content-type", CLOUDEVENT.encode()), (b"content-disposition", name), (b"x-content-type-options", b"nosniff")]
+        kind = [(b"content-type", CLOUDEVENT.encode()), (b"content-disposition", name), NO_SNIFF]
         return Reply(200, found.payload, [*kind, NO_STORE])
 
     @page("redeliverAttempt", "Send an attempt's event again")

@@ -8,11 +8,11 @@ from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.streams import Streams
 from gridhook.web.pages.views import BASE
-from gridhook.web.problems import NO_STORE, Reply
+from gridhook.web.problems import NO_SNIFF, NO_STORE, Reply
 from gridhook.web.routes import Route
 
 # The second: nginx must not collect what it passes on.
-_HEADERS = [(b"content-type", b"text/event-stream"), NO_STORE, (b"x-accel-buffering", b"no"), (b"x-content-type-options", b"nosniff")]
+_HEADERS = [(b"content-type", b"text/event-stream"), NO_STORE, (b"x-accel-buffering", b"no"), NO_SNIFF]
 
 
 class Changes:

@@ -20,7 +20,7 @@ from gridhook.web.call import Call, Handler, is_id
 from gridhook.web.pages import forms, templates
 from gridhook.web.pages.forms import Form
 from gridhook.web.pages.views import ROOT, View
-from gridhook.web.problems import DEFECT, NO_STORE, Headers, Refusal, Reply, is_ours
+from gridhook.web.problems import DEFECT, NO_SNIFF, NO_STORE, Headers, Refusal, Reply, is_ours
 from gridhook.web.routes import Route
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -32,7 +32,7 @@ _POLICY: Headers = [
         b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (b"referrer-policy", b"same-origin"),
-    (b"x-content-type-options", b"nosniff"),
+    NO_SNIFF,
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
