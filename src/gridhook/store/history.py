@@ -127,11 +127,11 @@ def page(
     """Up to `limit` keys from `start` (exclusive) to `end`, and where to go on.
 
     is_bounded: `limit` alone bounds the work. Else a stretch of SCAN rows is looked at; its end is found first, so that rows that
-    come or go meanwhile move nothing.
+    come or go meanwhile move nothing: there is room for as many again, or those that come would push the last ones out.
     """
     if limit < 1:
         return [], None
-    params = {**params, "at": start[0], "id": start[1], "most": max(SCAN, limit + 1)}
+    params = {**params, "at": start[0], "id": start[1], "most": max(2 * SCAN, limit + 1)}
     edge: Key | None = None
     if not is_bounded:
         for at, id in connection.rows(f"{log}_edge_{way}", **params, end_at=end[0], end_id=end[1], scan=SCAN - 1):
