@@ -288,9 +288,9 @@ SELECT {webhook_columns}
 FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at IS NULL
 
 -- piece: webhook_matches
--- The rest of a filter; NULL: any. An account has a thousand webhooks at most: they are looked at one by one. SQLite knows the
--- small letters of ASCII's capitals only, on both sides alike.
-(lower(name) LIKE lower(:text) ESCAPE '!' OR lower(url) LIKE lower(:text) ESCAPE '!' OR :text IS NULL)
+-- The rest of a filter; NULL: any. An account has a thousand webhooks at most: they are looked at one by one. The
+-- text comes in small letters: PostgreSQL would make those of É too, but not of a column that sorts by bytes.
+(lower(name) LIKE :text ESCAPE '!' OR lower(url) LIKE :text ESCAPE '!' OR :text IS NULL)
   AND (auth_method = :auth_method OR :auth_method IS NULL)
   AND (CASE WHEN paused_at IS NOT NULL THEN 'paused' WHEN verified_at IS NULL THEN 'pending' ELSE 'verified' END = :state
     OR :state IS NULL)
@@ -1088,7 +1088,7 @@ SELECT id, name, enterprise, created_at FROM accounts ORDER BY created_at, id
 
 -- piece: account_matches
 -- Those with a text in name or id, and those of one person; NULL: any. All are looked at: there are some thousands, of narrow rows.
-(lower(name) LIKE lower(:text) ESCAPE '!' OR lower(id) LIKE lower(:text) ESCAPE '!' OR :text IS NULL)
+(lower(name) LIKE :text ESCAPE '!' OR lower(id) LIKE :text ESCAPE '!' OR :text IS NULL)
   AND (CAST(:person_id AS TEXT) IS NULL OR id IN (SELECT account_id FROM memberships WHERE person_id = :person_id))
 
 -- name: account_page

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Sequence
 
 from gridhook.errors import NotFound
 from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook, WebhookFilter, WebhookState
 from gridhook.store.database import Connection
 from gridhook.store.promises import AccountPage, CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
-from gridhook.store.rows import NO_FALLBACK, account_from, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
+from gridhook.store.rows import NO_FALLBACK, account_from, clean, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
 from gridhook.vault import key_id_of
 
 _WILD = re.compile(r"[%_!]")  # what LIKE would take for a pattern
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def lanes(connection: Connection, limit: int, after: tuple[str, str]) -> list[Lane]:
@@ -51,8 +53,8 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int, f
 
 
 def _anywhere(text: str | None) -> str | None:
-    """For LIKE: what has this somewhere."""
-    return None if text is None else "%" + _WILD.sub(r"!\g<0>", text) + "%"
+    """For LIKE: what has this somewhere, in the small letters that both databases know for what a column holds: those of ASCII."""
+    return None if text is None else "%" + _WILD.sub(r"!\g<0>", clean(text)).translate(_SMALL) + "%"
 
 
 def is_proving(connection: Connection, account_id: str, webhook_id: str) -> bool:
