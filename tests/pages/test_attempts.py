@@ -165,6 +165,34 @@ async def test_an_attempt_and_an_event_are_sent_again_and_viewers_cannot(stage: 
     assert answer.status == 403
 
 
+async def test_an_attempt_tells_of_the_next_one_only_while_there_is_one_to_come(stage: Stage, receiver: Receiver) -> None:
+    webhook_id = await proven(stage, receiver)
+    receiver.reply = Reply(503)
+    await publish(stage, "waits")
+    first = (await stage.world.attempts(webhook_id, 2))[0]
+    page = await stage.sign_in()
+    address = f"{stage.base}/webhooks/{webhook_id}/attempts/{first['id']}"
+    await page.goto(address)
+    await expect(page.get_by_text("Next attempt in")).to_be_visible()
+    account_id = stage.world.ours.account_id
+    await stage.world.gridhook.service.webhooks.pause(account_id, webhook_id)
+    await page.goto(address)
+    await expect(page.get_by_text("The next attempt waits until the webhook is verified and not paused.")).to_be_visible()
+    await stage.world.gridhook.service.webhooks.resume(account_id, webhook_id)
+    await stage.world.attempts(webhook_id, 3)
+    await page.goto(address)
+    await expect(page.get_by_role("heading", name="Facts")).to_be_visible()
+    await expect(page.get_by_text("Next attempt")).to_have_count(0)
+    receiver.reply = Reply(200)
+    await page.get_by_role("button", name="Redeliver").click()
+    await expect(page.get_by_text("The delivery goes out again now, ahead of schedule.")).to_be_visible()
+    await stage.world.attempts(webhook_id, 4)
+    for attempt in (await stage.world.attempts(webhook_id, 4))[:3]:
+        await page.goto(f"{stage.base}/webhooks/{webhook_id}/attempts/{attempt['id']}")
+        await expect(page.get_by_role("heading", name="Facts")).to_be_visible()
+        await expect(page.get_by_text("next attempt")).to_have_count(0)
+
+
 async def test_older_pages_stay_as_they_are_and_say_that_there_are_newer_ones(stage: Stage, receiver: Receiver) -> None:
     webhook_id = await proven(stage, receiver)
     for number in range(60):

@@ -48,6 +48,9 @@ async def told(world: World, path: str, query: str = "") -> Any:
         ("until=2000-01-01T00:00:00%2B01:00", []),
         ("since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z&kind=delivery", ["e3", "e2", "e1"]),
         ("page=7&sig=x&kind=", ["test", "e3", "e2", "e1", "handshake"]),
+        # Without a value: as if it were not there. Of several the first with a value counts.
+        ("cursor=&newer&status=&outcome=&type=&reason=&since=&until=&event_id=&limit=", ["test", "e3", "e2", "e1", "handshake"]),
+        ("status=&status=404&status=500&cursor=", ["e2"]),
     ],
 )
 async def test_attempts_are_found_by_what_they_were_and_what_came_of_them(world, query, expected):

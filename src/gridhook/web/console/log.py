@@ -34,7 +34,7 @@ _SINCE = Parameter("since", "At or after this time (RFC 3339; write `+` as %2B).
 _UNTIL = Parameter("until", "Before this time.", _TIME)
 _PAGING = (
     Parameter("limit", "1 to 100. Out of range: the nearest; anything else: 50.", {"type": "integer", "default": LIMIT}),
-    Parameter("cursor", "A `next_cursor` of this list: older ones."),
+    Parameter("cursor", "A `next_cursor` of this list: older ones. Empty, as every parameter: as if it were absent."),
     Parameter("newer", "A `prev_cursor` of this list: the ones next above it. Not together with `cursor`."),
 )
 _QUERY = {422: "A parameter cannot be read; `field` names it."}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Answered, Attempt, AttemptKind, Webhook
+from gridhook.model import Answered, Attempt, AttemptKind, Delivery, DeliveryState, Webhook
 from gridhook.rules import ids
 from gridhook.rules.requests import CLOUDEVENT, USER_AGENT
 from gridhook.store.promises import MOST_COUNTED, AttemptDetail
@@ -80,6 +80,7 @@ class OneAttempt:
             older=next((one.id for one in older.attempts), None),
             newer=next((one.id for one in newer.attempts), None),
             may_send=_may_redeliver(view, attempt, webhook),
+            waiting=await self._waiting(view, attempt),
             path=view.path,
         )
 
@@ -108,6 +109,17 @@ class OneAttempt:
         self._front.note(view, "redelivered", webhook=attempt.webhook_id, deliveries=1)
         words = "ahead of schedule" if done.brought_forward else "with the same event id"
         return await self._front.done(view, here, notice=f"The delivery goes out again now, {words}.")
+
+    async def _waiting(self, view: View, attempt: Attempt) -> Delivery | None:
+        """The delivery, if it waits and this is still its last attempt: one that was brought forward keeps to no plan of before."""
+        if attempt.delivery_id is None or attempt.next_attempt_at is None:
+            return None
+        service = self._front.service
+        try:
+            found = await service.store.delivery(view.account.id, attempt.webhook_id, attempt.delivery_id, now=service.clock.now())
+        except NotFound:
+            return None
+        return found if found.state in (DeliveryState.QUEUED, DeliveryState.HELD) and found.attempts == attempt.number else None
 
     async def _found(self, view: View, call: Call) -> AttemptDetail:
         number = row_id(call.params["attempt_id"])

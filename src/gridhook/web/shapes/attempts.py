@@ -78,7 +78,9 @@ class Attempt(Shape):
     ]
     response: Response | None
     bodies_dropped: Annotated[bool, Meta(description="The answer's headers and body were dropped by retention.")]
-    next_attempt_at: Time | None
+    next_attempt_at: Annotated[
+        Time | None, Meta(description="As planned when this one ended; the delivery's `due_at` is what holds, such as after a redelivery.")
+    ]
 
 
 class AttemptPage(Shape):
