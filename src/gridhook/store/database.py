@@ -52,12 +52,21 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None: ...
+    def sever(self) -> None:
+        """From any thread: who waits for the database's answer is told that it is gone. Never raises."""
+        ...
 
 
 class Driver(Protocol):
-    """How to reach one database."""
+    """How to reach one database. can_freeze: whether it may leave who asks without an answer."""
+
+    can_freeze: bool
 
     def connect(self, *, read_only: bool = False) -> Connection: ...
+    def is_frozen(self) -> bool:
+        """Whether the database takes connections and answers nothing on them. May block for some seconds; never raises."""
+        ...
+
     def fault(self, error: BaseException) -> Fault: ...
     def idle(self, connection: Connection) -> None:
         """Called on the writer's thread between two groups: room for upkeep that must be short."""

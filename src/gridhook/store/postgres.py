@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -98,6 +100,11 @@ class PostgresConnection:
     def close(self) -> None:
         self._connection.close()
 
+    def sever(self) -> None:
+        # The socket, below libpq: whoever waits on it wakes up and finds its end.
+        with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as shared:
+            shared.shutdown(socket.SHUT_RDWR)
+
     def _execute(self, name: str, params: Mapping[str, Any]) -> psycopg.Cursor[Row]:
         return self._connection.execute(self._queries[name].sql, params, prepare=True)
 
@@ -108,6 +115,8 @@ class PostgresConnection:
 
 class Postgres:
     """One database."""
+
+    can_freeze = True
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -132,6 +141,15 @@ class Postgres:
             connection.close()
             raise
         return connection
+
+    def is_frozen(self) -> bool:
+        try:
+            psycopg.connect(self._url, autocommit=True, **_CONNECT).close()  # type: ignore[arg-type] # its keywords are libpq's, typed one by one
+        except errors.ConnectionTimeout:
+            return True
+        except (psycopg.Error, OSError):
+            pass  # it says no, or is gone: whoever waits for it hears of that without us
+        return False
 
     def prepare(self, *, migrate: bool) -> None:
         """Bring the schema up and measure the clock. Raises `Misconfigured`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ class Readers:
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="gridhook-reader")
         self._local = threading.local()
         self._connections: list[Connection] = []
+        self._waiting: dict[Connection, float] = {}
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Raises `Unavailable` when the database is gone."""
@@ -35,6 +37,10 @@ class Readers:
                 raise Unavailable("the store is closed") from None
             raise
 
+    def waiting(self) -> list[tuple[Connection, float]]:
+        """See `frozen.Waiting`."""
+        return list(self._waiting.items())
+
     def close(self) -> None:
         self._pool.shutdown(wait=True)
         for connection in self._connections:
@@ -43,8 +49,11 @@ class Readers:
 
     def _read(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         for attempt in (1, 2):
+            connection = None
             try:
-                return read(self._connection(), *args, **kwargs)
+                connection = self._connection()
+                self._waiting[connection] = time.monotonic()
+                return read(connection, *args, **kwargs)
             except Exception as error:
                 fault = self._driver.fault(error)
                 if fault not in (Fault.GONE, Fault.FULL):
@@ -53,6 +62,9 @@ class Readers:
                 if attempt == 2:
                     # A connection that idled through a restart of the database fails once; a second failure is the database's.
                     raise Unavailable("the database cannot be read now", retry_after=2) from error
+            finally:
+                if connection is not None:
+                    self._waiting.pop(connection, None)
         raise AssertionError
 
     def _connection(self) -> Connection:

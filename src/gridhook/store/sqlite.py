@@ -146,6 +146,9 @@ class SqliteConnection:
     def close(self) -> None:
         self._connection.close(True)
 
+    def sever(self) -> None:
+        """Nothing: see `can_freeze`."""
+
 
 def _repeat(query: Query) -> list[tuple[int, str]]:
     """By number of rows: `... VALUES (?1, ?2) ...` with the parenthesis repeated; its parameters must be all that the statement has,
@@ -166,6 +169,8 @@ def _repeat(query: Query) -> list[tuple[int, str]]:
 
 class Sqlite:
     """One database file."""
+
+    can_freeze = False  # it is this process; who waits for the disk waits in a call that nobody can recall
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -191,6 +196,9 @@ class Sqlite:
             connection.close(True)
             raise
         return connection
+
+    def is_frozen(self) -> bool:
+        return False
 
     def prepare(self, *, migrate: bool) -> None:
         """Make the file if it is missing, and bring its schema up. Raises `Misconfigured`."""

@@ -53,6 +53,7 @@ from gridhook.store import (
     standing,
 )
 from gridhook.store.database import Connection, Driver
+from gridhook.store.frozen import Watch
 from gridhook.store.promises import (
     ALL,
     ANY_ATTEMPT,
@@ -112,6 +113,7 @@ class SqlStore:
         self._max_attempts = max_attempts
         self._writer = Writer(driver, self._work, group_commit_events)
         self._readers = Readers(driver)
+        self._watch = Watch(driver, self._writer, self._readers)
         self._forgetting = Forgetting()
         self._unforgotten: Old | None = None  # what a step found that the database did not take: it is not found a second time
         self._pruning = asyncio.Lock()
@@ -128,6 +130,7 @@ class SqlStore:
         self._prepare()
         behind = self._counters_behind()
         self._writer.start()
+        self._watch.start()
         return behind
 
     def _counters_behind(self) -> dict[str, int]:
@@ -150,6 +153,7 @@ class SqlStore:
     def _stop(self) -> None:
         self._writer.stop()
         self._readers.close()
+        self._watch.stop()
         self._driver.close()
 
     def is_alive(self) -> bool:

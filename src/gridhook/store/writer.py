@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from gridhook.errors import Conflict, GridhookError, Invalid, Unavailable
 from gridhook.store.database import Connection, Driver, Fault
+from gridhook.store.frozen import has_stalled
 
 BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)  # between two looks at a database that was found gone
 IDLE_SECONDS = 10.0  # how long the writer sleeps at most before it does its upkeep
@@ -54,6 +55,7 @@ class Writer:
         self._done = 0
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
+        self._busy_since: float | None = None  # when the transaction began that runs now, or what else asks the database
         self._closing = False
         self._serving = False  # the thread runs; asked at each submit, where to ask the thread itself costs a microsecond
         self._down: str | None = None
@@ -76,11 +78,19 @@ class Writer:
         self._abandon()
 
     def is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive() and self._down is None
+        return self._thread is not None and self._thread.is_alive() and self.trouble() is None
 
     def trouble(self) -> str | None:
         """Why nothing can be written at the moment, in the database's own words; for the operator, not for callers."""
+        since = self._busy_since
+        if self._down is None and since is not None and has_stalled(since):
+            return f"it has not answered for {int(time.monotonic() - since)} seconds"
         return self._down
+
+    def waiting(self) -> list[tuple[Connection, float]]:
+        """See `frozen.Waiting`."""
+        connection, since = self._connection, self._busy_since
+        return [] if connection is None or since is None else [(connection, since)]
 
     def backlog(self) -> int:
         return max(0, self._waiting - self._done)
@@ -115,6 +125,7 @@ class Writer:
         last = False
         while not last:
             group, last = self._gather()
+            self._busy_since = time.monotonic()
             try:
                 if group:
                     self._serve(group)
@@ -124,6 +135,7 @@ class Writer:
                     self._driver.idle(self._connection)
             except Exception as error:  # whatever it was, the thread must go on: without it nothing is accepted any more
                 self._fail(error)
+            self._busy_since = None
             self._done += sum(operation.weight for operation in group)
 
     def _gather(self) -> tuple[list[Operation], bool]:
@@ -175,6 +187,7 @@ class Writer:
     def _transaction(self, group: Sequence[Operation]) -> Sequence[object]:
         connection = self._connection
         assert connection is not None
+        self._busy_since = time.monotonic()
         try:
             connection.begin()
             results = self._work(connection, group)
