@@ -67,6 +67,7 @@ PLANS: dict[str, tuple[dict[str, object], tuple[str, ...], bool]] = {
     **{f"deliveries_of_event_{way}": (PAGE, ("events_id", "deliveries_by_event"), True) for way in ("before", "after")},
     **{f"deliveries_waiting_{way}": (PAGE, ("deliveries_queue", "deliveries_held"), True) for way in ("before", "after")},
     "waiting": (PAGE, ("deliveries_queue", "deliveries_held"), False),
+    "whole_event": ({"account_id": "acc", "id": "e1001"}, ("events_id", "deliveries_by_event"), False),
     "undelivered_failed": (PAGE, ("deliveries_failed",), True),
     "undelivered_held": (PAGE, ("deliveries_held",), True),
     "undelivered_queued": (PAGE, ("deliveries_queue",), True),

@@ -96,6 +96,17 @@ async def test_attempts_that_outlive_their_event_are_still_found_by_its_id(ready
     assert (detail.attempt.event_id, detail.payload) == ("e1", None)
 
 
+async def test_attempts_that_outlive_their_delivery_are_still_found_by_their_event_though_a_redelivery_keeps_it(ready: Store) -> None:
+    first = await settled(ready, "e1", at=NOON, failed=True)
+    await ready.redeliver("acc", "wh", first, now=NOON + 3 * DAY, window_ms=HOUR)
+    (again,) = (await claim(ready, now=NOON + 3 * DAY)).claims
+    await ready.record([finished(again)])
+    await prune(ready, keep(events=NOON + 2 * DAY))
+    for webhook in ("wh", None):
+        page = await ready.attempts("acc", webhook, filter=AttemptFilter(event_id="e1"), limit=9)
+        assert [one.delivery_id for one in page.attempts] == [again.delivery_id, first]
+
+
 async def test_events_that_were_owed_to_nobody_and_tests_go_too(ready: Store) -> None:
     await publish(ready, event("unwanted", type="ag.something.else"))
     test = Attempt("acc", "wh", AttemptKind.TEST, 1, NOON, answered(), event_id="test", event_type="t")

@@ -57,7 +57,7 @@ def attempts(
 def _attempts_log(connection: Connection, account_id: str, webhook_id: str | None, filter: AttemptFilter) -> tuple[str, AttemptFilter]:
     """Which index answers most of the filter, and what is left for each row to answer."""
     rest = replace(filter, since=None, until=None)
-    if filter.event_id is not None and _is_known(connection, account_id, filter.event_id):
+    if filter.event_id is not None and _is_whole(connection, account_id, filter.event_id):
         return "of_event", ANY_ATTEMPT  # few rows: no bound needed
     if webhook_id is None:
         return "account", rest
@@ -190,6 +190,11 @@ def undelivered(connection: Connection, account_id: str, webhook_id: str, most: 
         for result, count, oldest, expires_at in connection.rows(f"undelivered_{state.value}", **lane):
             found.append(Undelivered(state, None, result, count, oldest, expires_at))
     return sorted(found, key=lambda one: (-one.count, one.state, one.failure_reason or "", one.last_result or ""))
+
+
+def _is_whole(connection: Connection, account_id: str, event_id: str) -> bool:
+    """Whether an event and all deliveries that it was published to are kept: by way of these its attempts are found."""
+    return any(row[0] for row in connection.rows("whole_event", account_id=account_id, id=clean(event_id)))
 
 
 def _is_known(connection: Connection, account_id: str, event_id: str) -> bool:

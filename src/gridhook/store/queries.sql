@@ -749,6 +749,11 @@ ORDER BY started_at, id LIMIT 1 OFFSET :scan
   SELECT id, webhook_id, event_type, event_id, kind, started_at + 0 AS started_at, status, reason
   FROM attempts WHERE account_id = :account_id AND event_id = :event_id AND kind = 'test') AS of_event
 
+-- name: whole_event
+-- Whether retention has left an event all deliveries that it was published to. A redelivery keeps the event, not those before it.
+SELECT e.deliveries <= (SELECT count(*) FROM deliveries d WHERE d.event_seq = e.seq AND d.origin IS NULL)
+FROM events e WHERE e.account_id = :account_id AND e.id = :id
+
 -- name: attempts_of_event_before
 -- Keys of a page of one event's attempts, newest first.
 SELECT started_at, id FROM {attempts_of_event}
