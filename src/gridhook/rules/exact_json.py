@@ -32,20 +32,12 @@ def read(text: bytes, max_depth: int) -> object | None:
     return value
 
 
-def read_batch(text: bytes, max_elements: int, max_depth: int) -> list[object] | None:
-    """The elements of an array; None when one of them is not to be read here, or when there are more than `max_elements`."""
+def elements(text: bytes, max_elements: int) -> list[msgspec.Raw] | None:
+    """The texts of an array's elements, each for `read`; None when this is no array, or one of more than `max_elements`."""
     if text.count(b",") > _MOST_MEMBERS * max_elements:
         return None  # it may have far too many elements: they are told apart before they can be counted
     try:
         raw = _elements(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if len(raw) > max_elements:
-        return None
-    values: list[object] = []
-    for one in raw:
-        value = read(bytes(one), max_depth)
-        if value is None:
-            return None
-        values.append(value)
-    return values
+    return raw if len(raw) <= max_elements else None

@@ -104,13 +104,8 @@ class Publishing:
 
     async def _batch(self, account_id: str, body: bytes, request_id: str) -> Reply:
         """Each element is judged alone, and the good ones are kept: 202 when any was, else 409 or 422 with the same results."""
-        elements = strict_json.parse_batch(body, max_elements=self._batch_events)
-        answers: list[Publication | GridhookError] = []
-        if elements:
-            # Read one by one, and let go of before the commit is waited for: parsed, a batch takes ten times its bytes.
-            drafts = map(_draft, elements)
-            del elements
-            answers = await self._service.publish(account_id, drafts, request_id=request_id)
+        drafts = map(_draft, strict_json.parse_batch(body, max_elements=self._batch_events))
+        answers = await self._service.publish(account_id, drafts, request_id=request_id)
         results = [_result(index, answer) for index, answer in enumerate(answers)]
         accepted = sum(result.status == 202 for result in results)
         if accepted or not results:
