@@ -29,7 +29,7 @@ class Readers:
         self._waiting: dict[Connection, float] = {}
 
     async def run(self, read: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises `Unavailable` when the database is gone."""
+        """Raises `Unavailable` when the database is gone, or cancels what takes it too long."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: self._read(read, *args, **kwargs))
         except RuntimeError as error:
@@ -59,8 +59,9 @@ class Readers:
                 if fault not in (Fault.GONE, Fault.FULL):
                     raise
                 self._drop()
-                if attempt == 2:
-                    # A connection that idled through a restart of the database fails once; a second failure is the database's.
+                # A connection that idled through a restart of the database fails once; a second failure is the database's. What took
+                # too long once would take as long again, and others wait for this thread.
+                if attempt == 2 or fault is Fault.FULL:
                     raise Unavailable("the database cannot be read now", retry_after=2) from error
             finally:
                 if connection is not None:
