@@ -8,6 +8,7 @@ import click
 
 from gridhook.cli.database import with_service
 from gridhook.cli.options import InOrder, duration
+from gridhook.cli.reissue import reissue
 from gridhook.cli.terminal import Failure, instant, json_line, safe, table
 from gridhook.model import Authority
 from gridhook.service import Service
@@ -73,7 +74,8 @@ def create(as_json: bool) -> None:
 def roll(signs_in: int, as_json: bool) -> None:
     """Make a successor: published now, beside the one that signs, and signing later.
 
-    Webhooks take certificates of it as theirs are renewed. Remove the old authority when none of its certificates is in use.
+    Webhooks take certificates of it as theirs are renewed, or all at once by `reissue`. Remove the old authority when none of its
+    certificates is in use.
     """
 
     async def work(service: Service) -> Authority:
@@ -99,6 +101,9 @@ def import_(certificate: Path, key: Path, signs_in: int, as_json: bool) -> None:
         return await service.authorities.import_(certificate_pem, key_pem, signs_in_ms=signs_in)
 
     _tell(with_service(work, make=True), as_json)
+
+
+ca.add_command(reissue)
 
 
 @ca.command("remove")

@@ -45,11 +45,11 @@ class Certificates:
         """The one that requests carry. Raises `NotFound`."""
         return next((one for one in await self._store.certificates(account_id, webhook_id) if one.replaced_at is None), None)
 
-    async def rotate(self, account_id: str, webhook_id: str, *, replacing: str | None = None) -> Certificate:
+    async def rotate(self, account_id: str, webhook_id: str, *, replacing: str | None = None, keep_fallback: bool = True) -> Certificate:
         """The next certificate, presented from now on; for seven days the one before is fallen back on when the receiver refuses it.
 
-        replacing: only if this is the one presented; `Conflict` otherwise. Raises `NotFound`; `Conflict` for a webhook with a Private Key;
-        `TooMany` when somebody asks for one after the other.
+        replacing: only if this is the one presented; `Conflict` otherwise. keep_fallback: else the one before is gone at once.
+        Raises `NotFound`; `Conflict` for a webhook with a Private Key; `TooMany` when somebody asks for one after the other.
         """
         webhook = await self._store.webhook(account_id, webhook_id)
         if webhook.auth_method is not AuthMethod.MTLS:
@@ -58,7 +58,9 @@ class Certificates:
         if wait > 0:
             raise TooMany(f"at most {ISSUED_PER_MINUTE} certificates a minute; try again in {int(wait) + 1} s", int(wait) + 1)
         certificate, credential = await self._authorities.issue(account_id, webhook_id)
-        listed = await self._store.add_certificate(certificate, credential.sealed, replacing=replacing, now=self._clock.now())
+        listed = await self._store.add_certificate(
+            certificate, credential.sealed, replacing=replacing, keep_fallback=keep_fallback, now=self._clock.now()
+        )
         return listed[0]
 
     async def renew(self, certificate: Certificate) -> Certificate:

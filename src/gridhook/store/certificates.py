@@ -54,13 +54,20 @@ def authority_key(connection: Connection, authority_id: str) -> Sealed:
     raise NotFound(f"no authority {authority_id}")
 
 
+def certificate_in_use(connection: Connection, authority_id: str, now: Instant) -> str | None:
+    for (certificate_id,) in connection.rows("authority_serves", id=authority_id, now=now):
+        return str(certificate_id)
+    return None
+
+
 def remove_authority(connection: Connection, authority_id: str, now: Instant) -> None:
     connection.change("lock_authorities", nothing=b"")
     authority_key(connection, authority_id)
     signs = signing(authorities(connection, now), now)
     if signs is not None and signs.id == authority_id:
         raise Conflict(f"authority {authority_id} signs; roll over to another first")
-    for (certificate_id,) in connection.rows("authority_serves", id=authority_id, now=now):
+    certificate_id = certificate_in_use(connection, authority_id, now)
+    if certificate_id is not None:
         raise Conflict(f"authority {authority_id} issued {certificate_id}, which is in use: receivers must be able to check it")
     connection.change("remove_authority", id=authority_id, now=now, nothing=b"")
 
@@ -79,7 +86,7 @@ def presented_certificates(connection: Connection, account_id: str, webhook_ids:
 
 
 def add_certificate(
-    connection: Connection, certificate: Certificate, key: Sealed, replacing: str | None, now: Instant
+    connection: Connection, certificate: Certificate, key: Sealed, replacing: str | None, keep_fallback: bool, now: Instant
 ) -> list[Certificate]:
     account_id, webhook_id = certificate.account_id, certificate.webhook_id
     webhook = webhook_to_edit(connection, account_id, webhook_id)
@@ -92,7 +99,10 @@ def add_certificate(
         raise Conflict(f"certificate {replacing} is not the one that is presented any more")
     fallbacks = _fallbacks(existing, now)
     for one in presented:
-        if one.accepted_at is None and fallbacks:
+        if not keep_fallback:
+            for old in (one, *fallbacks):
+                _replace(connection, old, now, retires_at=now)
+        elif one.accepted_at is None and fallbacks:
             _replace(connection, one, now, retires_at=now)
         else:
             for older in fallbacks:
@@ -125,6 +135,15 @@ def cancel_certificate(connection: Connection, account_id: str, webhook_id: str,
     connection.change("present_again", **again)
     _replace(connection, cancelled, now, retires_at=now)
     return replace(fallbacks[0], replaced_at=None, retires_at=None)
+
+
+def retire_fallback(connection: Connection, account_id: str, webhook_id: str, certificate_id: str, now: Instant) -> bool:
+    webhook_to_edit(connection, account_id, webhook_id)
+    for one in _fallbacks(_all(connection, account_id, webhook_id), now):
+        if one.id == certificate_id:
+            _replace(connection, one, now, retires_at=now)
+            return True
+    return False
 
 
 def note_notice(connection: Connection, certificate: Certificate, days: int) -> None:

@@ -521,17 +521,22 @@ class Store(Protocol):
         """Raises `NotFound`."""
         ...
 
+    async def certificate_in_use(self, authority_id: str, *, now: Instant) -> str | None:
+        """The id of one that this authority issued and that is presented or fallen back on. None: it can be removed, unless it signs."""
+        ...
+
     async def remove_authority(self, authority_id: str, *, now: Instant) -> None:
         """Raises `NotFound`; `Conflict` while it signs, or while a certificate that it issued is presented or fallen back on."""
         ...
 
     async def add_certificate(
-        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, now: Instant
+        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, keep_fallback: bool = True, now: Instant
     ) -> list[Certificate]:
         """The webhook's next certificate, presented from now on; with `replacing`, only if that one is presented (`Conflict`).
 
         The one before it becomes the fallback for seven days. When the one
         before was never accepted and there is a fallback still, that one stays the fallback and the one in between is gone.
+        Without `keep_fallback` nothing is fallen back on from now on, and the keys of all others are destroyed.
         """
         ...
 
@@ -546,6 +551,10 @@ class Store(Protocol):
     async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
         """Take back a rotation: the fallback is presented again. Raises `NotFound`; `Conflict` when the receiver has accepted the
         new one, or when there is no fallback."""
+        ...
+
+    async def retire_fallback(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> bool:
+        """This certificate is not fallen back on any more, and its key is destroyed. False: it was not. Raises `NotFound`."""
         ...
 
     async def retire_certificates(self, *, now: Instant, limit: int) -> int:

@@ -327,13 +327,16 @@ class SqlStore:
     async def authority_key(self, authority_id: str) -> Sealed:
         return await self._readers.run(certificates.authority_key, authority_id)
 
+    async def certificate_in_use(self, authority_id: str, *, now: Instant) -> str | None:
+        return await self._readers.run(certificates.certificate_in_use, authority_id, now)
+
     async def remove_authority(self, authority_id: str, *, now: Instant) -> None:
         await self._edited(certificates.remove_authority, authority_id, now)
 
     async def add_certificate(
-        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, now: Instant
+        self, certificate: Certificate, key: Sealed, *, replacing: str | None = None, keep_fallback: bool = True, now: Instant
     ) -> list[Certificate]:
-        return await self._edited(certificates.add_certificate, certificate, key, replacing, now)
+        return await self._edited(certificates.add_certificate, certificate, key, replacing, keep_fallback, now)
 
     async def note_notice(self, certificate: Certificate, days: int) -> None:
         await self._edited(certificates.note_notice, certificate, days)
@@ -346,6 +349,9 @@ class SqlStore:
 
     async def cancel_certificate(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> Certificate:
         return await self._edited(certificates.cancel_certificate, account_id, webhook_id, certificate_id, now)
+
+    async def retire_fallback(self, account_id: str, webhook_id: str, certificate_id: str, *, now: Instant) -> bool:
+        return await self._edited(certificates.retire_fallback, account_id, webhook_id, certificate_id, now)
 
     async def retire_certificates(self, *, now: Instant, limit: int) -> int:
         return await self._edited(certificates.retire_certificates, now, limit)
