@@ -500,6 +500,11 @@ class Recovery(Value, frozen=True):
     skipped: int = 0  # waiting already, or received meanwhile
     gone: int = 0  # the event's payload was dropped by retention
 
+    @property
+    def expected(self) -> int:
+        """How many are to be looked at, as far as is known: what still waited when it was asked for may have failed since."""
+        return max(self.total, self.examined)
+
 
 LATENCY_BOUNDS_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 """Upper bounds of the latency histogram's buckets; one more bucket takes what is slower."""

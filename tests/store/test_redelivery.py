@@ -386,6 +386,18 @@ async def test_what_fails_after_it_was_asked_for_is_not_part_of_it(ready: Store)
     assert "younger" not in [one.event_id for one in await queued(ready)]
 
 
+async def test_what_still_waited_when_it_was_asked_for_and_failed_before_its_turn_is_part_of_it_and_of_what_is_expected(
+    ready: Store,
+) -> None:
+    await failures(ready, 1)
+    (waiting,) = (await publish(ready, event("waiting", at=NOON), leased=True)).claims
+    asked = await ask(ready)
+    assert (asked.total, asked.expected) == (1, 1)
+    await ready.record([finished(waiting, answered(503), GaveUp(FailureReason.EXHAUSTED))])
+    done = await run(ready, now=LATER + SECOND)
+    assert (done.total, done.examined, done.requeued, done.expected) == (1, 2, 2, 2)
+
+
 async def test_many_steps_over_more_failures_than_one_may_judge(ready: Store) -> None:
     events = [event(f"e{n}", at=NOON + n % 7) for n in range(1500)]
     claims: list[Claim] = (await publish(ready, *events, leased=True)).claims

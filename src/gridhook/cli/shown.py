@@ -206,7 +206,7 @@ def recovery_words(recovery: Recovery) -> str:
         parts.append(f"{recovery.skipped} passed over (waiting already, or received meanwhile)")
     if recovery.gone:
         parts.append(f"{recovery.gone} gone (their payload is past retention)")
-    return f"{recovery.examined} of {recovery.total} looked at: " + ", ".join(parts)
+    return f"{recovery.examined} of {recovery.expected} looked at: " + ", ".join(parts)
 
 
 def recovery_state(recovery: Recovery) -> str:

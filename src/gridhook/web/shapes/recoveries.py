@@ -32,7 +32,7 @@ class Recovery(Shape):
     created_at: Time
     finished_at: Time | None
     total: Annotated[int, Meta(description="Deliveries that matched when it was asked for.")]
-    examined: int
+    examined: Annotated[int, Meta(description="Can pass `total`: what still waited then and failed meanwhile is looked at too.")]
     requeued: int
     skipped: Annotated[int, Meta(description="Waiting already, or received meanwhile.")]
     gone: Annotated[int, Meta(description="The event's payload was dropped by retention.")]
