@@ -51,8 +51,8 @@ def test_after_the_theft_of_its_key_a_ca_is_replaced_while_the_server_runs(serve
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "signs itself: first make its successor with `gridhook ca roll --signs-in 0s`" in refused.stderr
         new = shell.json("ca", "roll", "--signs-in", "0s")["authority"]
-        after = shell.ok("ca", "pem").encode().removesuffix(before)
-        assert after.count(b"BEGIN CERTIFICATE") == 1
+        after = shell.ok("ca", "pem", new).encode()
+        assert shell.ok("ca", "pem").encode() == after + before
 
         listed = shell.ok("ca", "reissue", "--from", stolen, "--dry-run")
         assert (webhook in listed, "1 to move" in listed, f"authority {new} signs now" in listed) == (True, True, True)
@@ -72,6 +72,10 @@ def test_after_the_theft_of_its_key_a_ca_is_replaced_while_the_server_runs(serve
 
         again = shell.json("ca", "reissue", "--from", stolen, "--yes")
         assert (again["moved"], again["left"], again["old_authorities"]) == (0, 0, [{"authority": stolen, "in_use": True}])
+        listed = shell.ok("ca", "reissue", "--from", stolen, "--no-fallback", "--dry-run")
+        assert ("its receiver has not taken the new one yet" in listed, "0 to move, 1 to fall back on no more" in listed) == (True, True)
+        asked = shell.run("ca", "reissue", "--from", stolen, "--no-fallback", input="n\n")
+        assert (asked.returncode, "destroy 1 old keys now? 1 receivers have not been seen" in asked.stderr) == (1, True)
         ended = shell.ok("ca", "reissue", "--from", stolen, "--no-fallback", "--yes")
         assert f"No certificate of {stolen} is in use any more. What is left to do: `gridhook ca remove {stolen}`" in ended
         assert states(shell, webhook) == [(current, "presented"), (old, "retired")]
@@ -95,5 +99,6 @@ def test_what_cannot_be_moved_ends_the_command_with_an_error_and_no_silence(shel
     assert "make one with `gridhook ca create`" in shell.run("ca", "reissue").stderr
     shell.ok("ca", "create")
     assert "no authority ca_none" in shell.run("ca", "reissue", "--from", "ca_none", "--dry-run").stderr
+    assert "no authority ca_none" in shell.run("ca", "pem", "ca_none").stderr
     assert "acc_none" in shell.run("ca", "reissue", "--account", "acc_none").stderr
     assert "moved         0 webhooks" in shell.ok("ca", "reissue"), "there is nothing to ask about"

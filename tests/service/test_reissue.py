@@ -186,7 +186,8 @@ async def test_without_a_fallback_nothing_that_the_thief_could_have_signed_is_pr
     await world.gridhook.service.certificates.rotate("acc", "wh_moved")
 
     due, result = await world.reissue(from_id=old, keep_fallback=False)
-    assert sorted((one.webhook_id, one.is_fallback) for one in due) == [("wh_1", False), ("wh_moved", True)]
+    seen = sorted((one.webhook_id, one.is_fallback, one.is_needed) for one in due)
+    assert seen == [("wh_1", False, False), ("wh_moved", True, True)]
     assert result == Result(moved=1, retired=1)
     assert await world.stands("wh_moved") == [(new.id, "presented"), (old, "retired")]
     assert await world.stands("wh_1") == [(new.id, "presented"), (old, "retired"), (old, "retired")]

@@ -10,6 +10,7 @@ from gridhook.cli.database import with_service
 from gridhook.cli.options import InOrder, duration
 from gridhook.cli.reissue import reissue
 from gridhook.cli.terminal import Failure, instant, json_line, safe, table
+from gridhook.errors import NotFound
 from gridhook.model import Authority
 from gridhook.service import Service
 
@@ -48,11 +49,20 @@ def show(as_json: bool) -> None:
 
 
 @ca.command("pem")
-def pem() -> None:
-    """The certificates of all published authorities as PEM: what receivers must trust. The first one is made if there is none."""
+@click.argument("authority_id", metavar="[ID]", required=False)
+def pem(authority_id: str | None) -> None:
+    """The certificates of all published authorities as PEM: what receivers must trust. The first one is made if there is none.
+
+    With ID of this authority only: for receivers that must stop trusting another.
+    """
 
     async def work(service: Service) -> bytes:
-        return await service.authorities.bundle()
+        if authority_id is None:
+            return await service.authorities.bundle()
+        for one in await service.authorities.listed():
+            if one.id == authority_id:
+                return one.certificate
+        raise NotFound(f"no authority {authority_id}")
 
     click.echo(with_service(work, make=True).decode("ascii"), nl=False)
 

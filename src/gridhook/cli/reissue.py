@@ -24,7 +24,7 @@ NO_FALLBACK = "Destroy the keys of the old certificates at once, also of those t
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --dry-run one per webhook.")
 def reissue(from_id: str | None, account: str | None, no_fallback: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Issue a certificate of the authority that signs now to every webhook that presents another's.
+    """Move all webhooks to certificates of the authority that signs now.
 
     For when an authority must go before the renewals have replaced it, as after the theft of its key: see docs/mtls.md. Each old
     certificate is fallen back on for 7 days, as after any rotation. Works while the server runs; what was done is skipped when it is run
@@ -74,7 +74,8 @@ def _verb(service: Service) -> Reissue:
 def _list(wanted: Wanted, due: list[Due], as_json: bool) -> None:
     if as_json:
         for one in due:
-            click.echo(json_line({**_named(one), "is_fallback": one.is_fallback, "moves_to": None if one.is_fallback else wanted.signs.id}))
+            deed = {"is_fallback": one.is_fallback, "is_needed": one.is_needed, "moves_to": None if one.is_fallback else wanted.signs.id}
+            click.echo(json_line(_named(one) | deed))
         return
     if due:
         rows = [(one.account_id, one.webhook_id, one.certificate_id, one.authority_id, _deed(wanted, one)) for one in due]
@@ -84,7 +85,7 @@ def _list(wanted: Wanted, due: list[Due], as_json: bool) -> None:
 
 def _deed(wanted: Wanted, due: Due) -> str:
     if due.is_fallback:
-        return "not fallen back on any more"
+        return "not fallen back on any more" + (": its receiver has not taken the new one yet" if due.is_needed else "")
     return f"replaced by one of {wanted.signs.id}" + (", and fallen back on for 7 days" if wanted.keep_fallback else "")
 
 
@@ -94,11 +95,15 @@ def _count(due: list[Due]) -> str:
 
 
 def _question(wanted: Wanted, due: list[Due]) -> str:
-    moving = sum(not one.is_fallback for one in due)
-    asked = f"Issue certificates of {wanted.signs.id} to {moving} webhooks"
+    moving = [one for one in due if not one.is_fallback]
+    asked = f"Issue certificates of {wanted.signs.id} to {len(moving)} webhooks"
     if wanted.keep_fallback:
         return f"{asked}? The old ones are fallen back on for 7 days."
-    return f"{asked}, and destroy the old keys ({len(due)}) now? Receivers that do not trust {wanted.signs.id} yet get nothing then."
+    needed = len(moving) + sum(one.is_needed for one in due)
+    return (
+        f"{asked}, and destroy {len(due)} old keys now? {needed} receivers have not been seen to take their new certificate: "
+        f"those that do not trust {wanted.signs.id} get nothing then."
+    )
 
 
 def _tell(wanted: Wanted, result: Result, remaining: int, old: list[Old]) -> None:

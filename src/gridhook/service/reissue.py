@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gridhook.errors import Conflict, GridhookError, NotFound
 from gridhook.model import Authority, Certificate, Instant
@@ -38,13 +38,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One certificate that must go. is_fallback: it was replaced already, and is still fallen back on."""
+    """One certificate that must go. is_fallback: it was replaced already, and is still fallen back on. is_needed: the receiver has not been
+    seen to take the one that replaced it."""
 
     account_id: str
     webhook_id: str
     certificate_id: str
     authority_id: str
-    is_fallback: bool
+    is_fallback: bool = False
+    is_needed: bool = False
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class Reissue:
             listed = await self._store.certificates(presented.account_id, presented.webhook_id)
         except NotFound:
             return []  # deleted meanwhile
-        return [_due(one, is_fallback=True) for one in listed if state_of(one, now) is CertificateState.FALLBACK and wanted.names(one)]
+        return [_due(one, replaced_by=presented) for one in listed if state_of(one, now) is CertificateState.FALLBACK and wanted.names(one)]
 
     async def _settle(self, due: Due, wanted: Wanted, result: Result) -> None:
         try:
@@ -174,5 +176,6 @@ class Reissue:
         raise Conflict("it is rotated again and again by somebody else")
 
 
-def _due(certificate: Certificate, *, is_fallback: bool = False) -> Due:
-    return Due(certificate.account_id, certificate.webhook_id, certificate.id, certificate.authority_id, is_fallback)
+def _due(certificate: Certificate, *, replaced_by: Certificate | None = None) -> Due:
+    named = Due(certificate.account_id, certificate.webhook_id, certificate.id, certificate.authority_id)
+    return named if replaced_by is None else replace(named, is_fallback=True, is_needed=replaced_by.accepted_at is None)
