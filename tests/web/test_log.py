@@ -11,12 +11,13 @@ import pytest
 
 from gridhook.errors import Invalid
 from gridhook.model import LATENCY_BOUNDS_MS
+from gridhook.store.sqlstore import SqlStore
 from gridhook.testing import Received, Receiver, Reply
 from gridhook.web import curl
 from gridhook.web.cursors import around, read_cursor
 from gridhook.web.cursors import cursor as cursor_of
 from gridhook.web.shapes.health import percentile_ms
-from tests.web.world import BALANCE, LOW, World
+from tests.web.world import BALANCE, LOW, World, running
 
 HOOKS = "/v1/console/webhooks"
 URL = "http://127.0.0.1:18009/h"
@@ -175,6 +176,42 @@ async def test_an_attempt_and_a_delivery_are_shown_under_their_own_webhook_only(
         ):
             answer = await world.signed("GET", f"{HOOKS}/{wrong}")
             assert (answer.status, "not found" in answer.message) == (404, True), wrong
+
+
+async def test_who_looks_at_an_attempt_or_a_key_does_not_have_all_that_waits_counted(tmp_path, quiet_log, monkeypatch):
+    async with Receiver() as receiver, running(tmp_path, quiet_log) as world:
+        created = await world.create(receiver.url)
+        await world.verified(created["id"])
+        (handshake,) = await world.attempts(created["id"], 1)
+        counted = []
+
+        class Noting:
+            """A real connection; notes how far it is asked to count."""
+
+            def __init__(self, connection):
+                self._connection = connection
+
+            def rows(self, name, /, **params):
+                if name in ("count_held", "count_queued"):
+                    counted.append(params["most"])
+                return self._connection.rows(name, **params)
+
+            def __getattr__(self, name):
+                return getattr(self._connection, name)
+
+        store = world.gridhook.store
+        assert isinstance(store, SqlStore)
+        readers = store._readers
+        original = readers._connection
+        monkeypatch.setattr(readers, "_connection", lambda: Noting(original()))
+        for method, path, body in (
+            ("GET", f"attempts/{handshake['id']}", b""),
+            ("GET", "private-key", b""),
+            ("POST", "test", b'{"type":"ag.account_balance.low"}'),
+        ):
+            answer = await world.signed(method, f"{HOOKS}/{created['id']}/{path}", body)
+            assert answer.status == 200, answer
+        assert set(counted) == {0}
 
 
 async def test_an_event_is_shown_as_it_is_sent_with_its_delivery_to_each_webhook_whatever_its_id(world):

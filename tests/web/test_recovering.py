@@ -136,6 +136,7 @@ async def test_a_recovery_is_cancelled_and_another_may_run_then(tmp_path, quiet_
         ({"rate_per_second": 1e9}, "rate_per_second"),
         ({"result": "\u0000"}, ""),
         ({"result": "\x1b"}, "result"),
+        ({"result": ""}, "result"),
         ({"all": True}, "all"),
     ],
 )

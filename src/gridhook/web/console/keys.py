@@ -61,7 +61,7 @@ class Keys(Section):
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
         try:
-            found = await self._service.webhooks.detail(caller.account_id, webhook.id)
+            found = await self._service.webhooks.detail(caller.account_id, webhook.id, most=0)
         except NotFound:
             raise NotFound(GONE) from None
         return reply(200, shapes.PrivateKeys(private_keys=shapes.private_keys(found)))

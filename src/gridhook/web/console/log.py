@@ -103,7 +103,7 @@ class Log(Section):
         caller = await self._authenticate(call)
         webhook = await self._webhook(caller.account_id, call)
         found = await self._attempt(caller.account_id, webhook.id, number_of(call.params["attempt_id"], NO_ATTEMPT))
-        detail = await self._service.webhooks.detail(caller.account_id, webhook.id)
+        detail = await self._service.webhooks.detail(caller.account_id, webhook.id, most=0)
         return reply(200, attempt_shapes.in_full(found, detail.headers, [one.certificate for one in detail.certificates]))
 
     @operation(

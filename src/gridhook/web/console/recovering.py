@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridhook.errors import NotFound
+from gridhook.errors import Invalid, NotFound
 from gridhook.model import DeliveryFilter, DeliveryState
 from gridhook.service import Service
 from gridhook.web.auth import Authenticator
@@ -76,7 +76,7 @@ class Recovering(Section):
         filter = DeliveryFilter(
             states=tuple(DeliveryState(state) for state in dict.fromkeys(wanted.states or ())),
             event_type=read_type(wanted.type),
-            result=read_text(wanted.result, "result"),
+            result=_result(wanted.result),
             since=read_instant(wanted.since, "since"),
             until=read_instant(wanted.until, "until"),
         )
@@ -137,6 +137,13 @@ class Recovering(Section):
         except NotFound:
             raise NotFound(NO_RECOVERY) from None
         return reply(200, shapes.recovery(found))
+
+
+def _result(text: str | None) -> str | None:
+    """An empty one is neither any nor one that there is."""
+    if text == "":
+        raise Invalid("result", "must be a status such as 503, or a reason; leave it out for any")
+    return read_text(text, "result")
 
 
 def _recovery_id(call: Call) -> str:

@@ -37,7 +37,7 @@ class Trying(Section):
         webhook = await self._webhook(caller.account_id, call)
         wanted = read_body(caller.body, webhooks.NewTest, needs="type")
         found = await self._service.webhooks.send_test(caller.account_id, webhook.id, wanted.type)
-        detail = await self._service.webhooks.detail(caller.account_id, webhook.id)
+        detail = await self._service.webhooks.detail(caller.account_id, webhook.id, most=0)
         return reply(200, attempts.in_full(found, detail.headers, [one.certificate for one in detail.certificates]))
 
     @operation(

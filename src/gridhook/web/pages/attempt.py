@@ -11,7 +11,7 @@ from gridhook.errors import Conflict, NotFound
 from gridhook.model import Answered, Attempt, AttemptKind, Delivery, DeliveryState, Webhook
 from gridhook.rules import ids
 from gridhook.rules.requests import CLOUDEVENT, USER_AGENT
-from gridhook.store.promises import MOST_COUNTED, AttemptDetail
+from gridhook.store.promises import AttemptDetail
 from gridhook.web.call import Call, row_id
 from gridhook.web.operations import page
 from gridhook.web.pages.attempts import OF_WEBHOOK, result_of
@@ -52,7 +52,7 @@ class OneAttempt:
         names: tuple[str, ...] = ()
         certificates = []
         if webhook is not None:
-            detail = await self._front.service.webhooks.detail(view.account.id, webhook.id, most=MOST_COUNTED)
+            detail = await self._front.service.webhooks.detail(view.account.id, webhook.id, most=0)
             names, certificates = detail.headers, [one.certificate for one in detail.certificates]
         it = shapes.in_full(found, names, certificates)
         store = self._front.service.store
