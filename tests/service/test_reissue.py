@@ -241,23 +241,30 @@ async def test_what_changed_since_it_was_listed_is_spared_and_one_more_of_the_ol
     assert await verb.due(wanted) == []
 
 
-async def test_a_webhook_that_cannot_be_moved_is_named_with_the_reason_and_keeps_nobody_else(world: World) -> None:
-    for n in range(4):
+async def test_webhooks_that_cannot_be_moved_are_named_with_the_databases_reason_and_keep_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridhook.service.reissue.GIVE_UP_AFTER", 2)  # in a row, not in all
+    for n in range(5):
+        world.clock.advance(ms=1000)
         await world.webhook(f"wh_{n}")
     new = await world.roll()
-    await world.refuse("NEW.webhook_id = 'wh_1'")
+    await world.refuse("NEW.webhook_id IN ('wh_1', 'wh_3')")
     told: list[None] = []
     verb = verb_of(world.gridhook)
     wanted = await verb.wanted()
     result = await verb.run(wanted, await verb.due(wanted), lambda: told.append(None))
-    ((due, reason),) = result.failed
-    assert (result.moved, due.webhook_id, reason != "", len(told)) == (3, "wh_1", True, 4)
+    assert (result.moved, result.left, len(told)) == (3, 0, 5)
+    assert [(due.webhook_id, reason) for due, reason in result.failed] == [(id, "it exists already") for id in ("wh_1", "wh_3")]
     assert [state for _, state in await world.stands("wh_1")] == ["presented"], "it goes on with the old one"
-    assert [one.webhook_id for one in await verb.due(wanted)] == ["wh_1"]
-    assert (await world.stands("wh_3"))[0] == (new.id, "presented")
+    assert [one.webhook_id for one in await verb.due(wanted)] == ["wh_1", "wh_3"]
+    assert (await world.stands("wh_4"))[0] == (new.id, "presented")
 
 
-async def test_it_stops_when_nothing_can_be_moved_and_goes_on_when_the_trouble_is_over(world: World) -> None:
+async def test_it_stops_when_nothing_can_be_moved_and_goes_on_when_the_trouble_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridhook.service.reissue.PAGE", 5)  # of several pages none is left out
     for n in range(GIVE_UP_AFTER + 3):
         await world.webhook(f"wh_{n}")
     await world.roll()

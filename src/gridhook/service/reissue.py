@@ -172,6 +172,8 @@ class Reissue:
                 presented = await self._certificates.presented(due.account_id, due.webhook_id)
                 if presented is None or not wanted.names(presented):
                     return False
+                if presented.id == replacing:
+                    raise  # nobody was: it is refused for another reason
                 replacing = presented.id
         raise Conflict("it is rotated again and again by somebody else")
 
