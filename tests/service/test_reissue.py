@@ -255,7 +255,9 @@ async def test_webhooks_that_cannot_be_moved_are_named_with_the_databases_reason
     wanted = await verb.wanted()
     result = await verb.run(wanted, await verb.due(wanted), lambda: told.append(None))
     assert (result.moved, result.left, len(told)) == (3, 0, 5)
-    assert [(due.webhook_id, reason) for due, reason in result.failed] == [(id, "it exists already") for id in ("wh_1", "wh_3")]
+    assert [(due.webhook_id, reason) for due, reason in result.failed] == [
+        (id, "the database cannot store this") for id in ("wh_1", "wh_3")
+    ]
     assert [state for _, state in await world.stands("wh_1")] == ["presented"], "it goes on with the old one"
     assert [one.webhook_id for one in await verb.due(wanted)] == ["wh_1", "wh_3"]
     assert (await world.stands("wh_4"))[0] == (new.id, "presented")
