@@ -122,7 +122,7 @@ class Verifier:
             note=note,
         )
         matched = echo in (Echo.MATCHED, Echo.TRUSTED_HOST)
-        held = matched and (await self._store.counts(account_id, webhook_id)).held > 0
+        held = matched and (await self._store.counts(account_id, webhook_id, most=1)).held > 0
         if held:
             self._resuming(webhook_id)
         verified = await self._store.settle_challenge(challenge, attempt, matched=matched, now=self._store.clock.now())
