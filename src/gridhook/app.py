@@ -23,9 +23,10 @@ from gridhook.store import open_store, sqlite_path
 from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics, bridge_stdlib
 from gridhook.transport import open_transport
-from gridhook.vault import Vault
+from gridhook.vault import SealBroken, Vault, key_id_of
 
 CANARY = "vault_canary"
+DAMAGED_SHOWN = 20
 COUNTERS_MOVED = "counters of ids lay behind their rows, as after a partial restore, and were moved past them"
 WATCH_SECONDS = 1.0
 GARBAGE = 20_000  # container objects between two looks of the garbage collector
@@ -40,6 +41,7 @@ class Gridhook:
         self.metrics = Metrics()
         self._lock: int | None = None
         self._serving = False
+        self._damaged: list[str] = []
         # The key before the database: a database sealed under a key that nobody has is of no use.
         self.vault = load_vault(settings)
         self.store: Store = open_store(settings, clock=clock)
@@ -60,7 +62,7 @@ class Gridhook:
     async def open(self) -> dict[str, int]:
         """Open the database and check that our keys open what is in it. Starts nothing. Returns what `Store.open` does."""
         behind = await self.store.open()
-        await check_vault(self.store, self.vault)
+        self._damaged = await check_vault(self.store, self.vault)
         return behind
 
     async def start(self) -> None:
@@ -70,6 +72,8 @@ class Gridhook:
         behind = await self.open()
         if behind:
             self.log.warning(COUNTERS_MOVED, lay_behind_by=behind)
+        for row in self._damaged[:DAMAGED_SHOWN]:
+            self.log.error("a stored secret is damaged; see `gridhook doctor`", row=row, damaged=len(self._damaged))
         await self.transport.start()
         await self.engine.resume(alone=alone)
         self.engine.start()
@@ -108,11 +112,21 @@ def lock_database(path: Path) -> int:
     return descriptor
 
 
-async def check_vault(store: Store, vault: Vault) -> None:
-    """Raises `Misconfigured` when a stored secret is sealed under a key that we do not have, or that has other bytes."""
-    vault.check_ids(await store.sealed_key_ids())
+async def check_vault(store: Store, vault: Vault) -> list[str]:
+    """Which stored secrets are damaged, by the rows that they stand in: whoever needs one of them goes without, and nobody else.
+
+    Raises `Misconfigured` when a stored secret is sealed under a key that we do not have, or that has other bytes.
+    """
+    key_ids, damaged = set(), []
+    for row, sealed in await store.sealed():
+        try:
+            key_ids.add(key_id_of(sealed))
+        except SealBroken:
+            damaged.append(row)
+    vault.check_ids(key_ids)
     for key_id in vault.key_ids:
         vault.check_canary(Sealed(await store.set_meta_once(f"{CANARY}|{key_id}", vault.canary(key_id).blob)))
+    return damaged
 
 
 @asynccontextmanager

@@ -184,6 +184,14 @@ def issue(
     return issued, _key_pem(key)
 
 
+def is_intact(authority: Authority) -> bool:
+    """Whether its certificate is the one that it was kept as."""
+    try:
+        return facts(authority.certificate).fingerprint == authority.fingerprint
+    except (Invalid, ValueError):  # ValueError: its frame can be read, a field of it cannot
+        return False
+
+
 def check_signs(authority: Authority, key_pem: bytes) -> None:
     """Raises `Invalid` when what is kept of this authority cannot be read, or is not certificate and key of one another."""
     _signing_pair(authority, key_pem)

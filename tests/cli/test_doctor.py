@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from tests.cli.world import GRIDHOOK, Shell
+from tests.cli.world import GRIDHOOK, Shell, fetch
 
 
 def findings(shell: Shell, **settings: str) -> tuple[int, dict[str, Any]]:
@@ -64,6 +64,54 @@ def test_an_authority_that_cannot_sign_any_more_is_found_before_a_customer_asks_
     shell.ok("ca", "roll", "--signs-in", "0s")
     _, found = findings(shell)
     assert found["authority"]["level"] == "ok"
+
+
+def test_a_damaged_secret_stops_nobody_but_who_needs_it_and_is_named_by_its_row(shell: Shell):
+    added = shell.json("accounts", "add", "Example")
+    account, whole = added["account"], added["secret"]
+    shell.ok("accounts", "add", "Neighbour")
+    shell.ok("accounts", "secret", "add", account)
+    with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:
+        ((hurt, sealed),) = database.execute("SELECT id, sealed FROM account_secrets WHERE id = ?", (added["secret_id"],))
+        database.execute("UPDATE account_secrets SET sealed = ? WHERE id = ?", (sealed[:9], hurt))
+    code, found = findings(shell)
+    assert (code, found["stored secrets"]["level"]) == (1, "fail")
+    assert f"1 of 3 do not open: account_secrets|secret|{account}|{hurt}" in found["stored secrets"]["message"]
+    with shell.serving() as url:
+        assert fetch(f"{url}/readyz")[0] == 200
+    log = (shell.directory / "server.log").read_text()
+    assert "a stored secret is damaged" in log
+    assert hurt in log
+    assert whole not in log
+    resealed = shell.run("reseal")
+    assert resealed.returncode == 1
+    assert hurt in resealed.stderr
+
+
+def test_a_secret_with_one_bit_changed_is_found_too(shell: Shell):
+    shell.ok("accounts", "add", "Example")
+    with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:
+        ((sealed,),) = database.execute("SELECT sealed FROM account_secrets")
+        database.execute("UPDATE account_secrets SET sealed = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
+    _, found = findings(shell)
+    assert "1 of 1 do not open: account_secrets|secret|" in found["stored secrets"]["message"]
+
+
+def test_a_damaged_authority_is_named_and_left_out_of_what_receivers_are_to_trust(shell: Shell):
+    shell.ok("ca", "create")
+    shell.ok("ca", "roll", "--signs-in", "7d")
+    with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:
+        ((hurt, pem),) = database.execute("SELECT id, certificate FROM authorities ORDER BY signs_from_at DESC LIMIT 1")
+        database.execute("UPDATE authorities SET certificate = ? WHERE id = ?", (pem[:200], hurt))
+    _, found = findings(shell)
+    assert found["authority"]["level"] == "fail"
+    assert hurt in found["authority"]["message"]
+    with shell.serving() as url:
+        for _ in range(2):
+            status, bundle = fetch(f"{url}/v1/ca.pem")
+            assert (status, bundle.count(b"BEGIN CERTIFICATE")) == (200, 1)
+    log = (shell.directory / "server.log").read_text()
+    assert log.count("it is not published") == 1
 
 
 def test_a_database_that_does_not_answer_fails_and_its_password_is_not_printed(shell: Shell):

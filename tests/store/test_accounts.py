@@ -11,7 +11,7 @@ from gridhook.errors import Conflict, NotFound
 from gridhook.model import Account, AccountSecret, Membership, Person, PublisherKey, Role, Sealed
 from gridhook.store.promises import Want, WebhookEdit
 from gridhook.store.sqlstore import SqlStore
-from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, log, publish
+from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, key_ids, log, publish
 
 
 def secret(id: str, *, at: int = NOON, key: str = "k1") -> AccountSecret:
@@ -95,13 +95,13 @@ async def test_a_publisher_key_is_found_by_its_digest_until_it_is_revoked(store:
 
 
 async def test_the_master_keys_in_use_are_known_by_their_ids(store: SqlStore) -> None:
-    assert await store.sealed_key_ids() == set()
+    assert await key_ids(store) == set()
     await an_account(store)
     await store.add_secret(secret("s", key="old"))
     await a_webhook(store)
-    assert await store.sealed_key_ids() == {"old", "k1"}
+    assert await key_ids(store) == {"old", "k1"}
     await store.delete_webhook("acc", "wh", now=NOON)
-    assert await store.sealed_key_ids() == {"old"}
+    assert await key_ids(store) == {"old"}
 
 
 async def test_every_sealed_value_is_offered_for_resealing_with_what_it_is_bound_to(store: SqlStore) -> None:
@@ -120,7 +120,7 @@ async def test_every_sealed_value_is_offered_for_resealing_with_what_it_is_bound
     assert [await store.reseal(1, reseal) for _ in range(4)] == [1, 1, 1, 0]
     assert offered == ["account_secrets|secret|acc|s", "webhook_credentials|private_key|acc|wh|cred_wh", "webhooks|extras|acc|wh"]
     assert (await store.webhook("acc", "wh")).revision == 2, "another master key is no edit"
-    assert await store.sealed_key_ids() == {"new"}
+    assert await key_ids(store) == {"new"}
 
 
 async def test_a_value_of_the_installation_is_set_once(store: SqlStore) -> None:

@@ -31,7 +31,7 @@ from gridhook.rules import contexts
 from gridhook.store import Store, migrations, open_store, sqlite_path
 from gridhook.store.promises import Credential, Work
 from gridhook.store.sqlstore import SqlStore
-from tests.store.world import HOUR, LEASE, NOON, SECOND, a_webhook, claim, event, finished, hook, publish
+from tests.store.world import HOUR, LEASE, NOON, SECOND, a_webhook, claim, event, finished, hook, key_ids, publish
 
 DAY = 24 * HOUR
 YEAR = 365 * DAY
@@ -437,7 +437,7 @@ async def test_keys_of_certificates_and_authorities_are_sealed_anew_like_all_oth
     webhook = replace(hook(), auth_method=AuthMethod.MTLS)
     await store.add_webhook(webhook, Credential("a", sealed("a", "old-crt")), paper("a"))
     await a_webhook(store, "other")
-    assert await store.sealed_key_ids() == {"old-ca", "old-crt", "k1"}
+    assert await key_ids(store) == {"old-ca", "old-crt", "k1"}
     bound: dict[str, bytes] = {}
 
     def anew(context: str, old: Sealed) -> Sealed | None:
@@ -448,7 +448,7 @@ async def test_keys_of_certificates_and_authorities_are_sealed_anew_like_all_oth
     assert await store.reseal(100, anew) == 1
     assert await store.reseal(100, anew) == 0
     assert bound.keys() == {contexts.authority_key("ca_1"), key_of("a"), contexts.private_key("acc", "other", "cred_other")}
-    assert await store.sealed_key_ids() == {"k1"}
+    assert await key_ids(store) == {"k1"}
     assert await store.authority_key("ca_1") == sealed(contexts.authority_key("ca_1"))
     assert (await store.work("acc", "wh", now=NOON)).credential == sealed(key_of("a"))
 

@@ -27,6 +27,7 @@ from tests.store.world import (
     event,
     finished,
     hook,
+    key_ids,
     log,
     publish,
     state,
@@ -205,9 +206,9 @@ async def test_a_claim_brings_the_webhooks_extras_and_limits_and_publishing_asks
 
 async def test_a_deleted_webhook_keeps_no_secret_and_cannot_be_edited(store: SqlStore) -> None:
     await store.add_webhook(replace(hook(), extras=EXTRAS), None)
-    assert await store.sealed_key_ids() == {"k1"}
+    assert await key_ids(store) == {"k1"}
     await store.delete_webhook("acc", "wh", now=NOON)
-    assert await store.sealed_key_ids() == set()
+    assert await key_ids(store) == set()
     for account in ("acc", "rival"):
         if account == "rival":
             await a_webhook(store, "mine")

@@ -25,6 +25,7 @@ from gridhook.model import (
 )
 from gridhook.store import Store
 from gridhook.store.promises import Claimed, Credential, Published, Want
+from gridhook.vault import key_id_of
 
 NOON: Instant = 1_795_348_800_000
 SECOND = 1000
@@ -105,3 +106,8 @@ async def state(store: Store, webhook: str = "wh", account: str = "acc") -> tupl
     """(held, queued) of one webhook."""
     counts = await store.counts(account, webhook)
     return counts.held, counts.queued
+
+
+async def key_ids(store: Store) -> set[str]:
+    """Of the master keys that anything is sealed under."""
+    return {key_id_of(sealed) for _, sealed in await store.sealed()}

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gridhook.authority import is_intact
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
 from gridhook.model import Reason, Sealed, Unreachable
@@ -21,7 +22,7 @@ from gridhook.rules.authorities import signing
 from gridhook.rules.certificates import DAY_MS
 from gridhook.rules.instants import rfc3339
 from gridhook.store.promises import Store
-from gridhook.vault import KEY_FILE, Vault
+from gridhook.vault import KEY_FILE, SealBroken, Vault, key_id_of
 
 FREE_BYTES_FAIL = 100 * 1024 * 1024
 FREE_BYTES_WARN = 1024 * 1024 * 1024
@@ -30,6 +31,7 @@ CLOCK_STEP_SECONDS = 0.2  # wall clock against monotonic clock while we look
 CLOCK_LOOK_SECONDS = 0.5
 PROBE_NAME = "gridhook-doctor.invalid"  # RFC 6761 s6.4: no such name exists, and every server knows
 DATABASE_FILE = "gridhook.db"  # as in the store, which is loaded only when the database is looked at
+MOST_NAMED = 10  # damaged rows
 SPARE_FILES = 256  # database, log, publishers' connections
 
 
@@ -181,18 +183,31 @@ async def database(settings: Settings, vault: Vault | None) -> AsyncIterator[Fin
 
 
 async def stored_secrets(store: Store, vault: Vault) -> Finding:
-    """Every key that something is sealed under is loaded, with its right bytes."""
+    """Every key that something is sealed under is loaded, with its right bytes, and opens what is sealed under it."""
     from gridhook.app import CANARY
 
+    stored = await store.sealed()
+    key_ids, damaged = set(), []
+    for row, sealed in stored:
+        try:
+            key_ids.add(key_id_of(sealed))
+            if key_id_of(sealed) in vault.key_ids:
+                vault.open_bytes(sealed, row)
+        except SealBroken:
+            damaged.append(row)
     try:
-        vault.check_ids(await store.sealed_key_ids())
+        vault.check_ids(key_ids)
         for key_id in vault.key_ids:
             canary = await store.meta(f"{CANARY}|{key_id}")
             if canary is not None:
                 vault.check_canary(Sealed(canary))
     except GridhookError as error:
         return Finding("stored secrets", Level.FAIL, str(error), "load the master key that they were sealed under")
-    return Finding("stored secrets", Level.OK, "open under the loaded master keys")
+    if damaged:
+        rows = ", ".join(damaged[:MOST_NAMED]) + (f" and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else "")
+        remedy = "restore these rows from a backup, or issue others: `accounts secret`, `webhooks rotate-key`, `rotate-certificate`"
+        return Finding("stored secrets", Level.FAIL, f"{len(damaged)} of {len(stored)} do not open: {rows}", remedy)
+    return Finding("stored secrets", Level.OK, f"all {len(stored)} open under the loaded master keys")
 
 
 async def authority(store: Store, vault: Vault, settings: Settings) -> Finding:
@@ -204,6 +219,10 @@ async def authority(store: Store, vault: Vault, settings: Settings) -> Finding:
     signs = signing(standing, now)
     if signs is None:
         return Finding("authority", Level.OK, "none yet, made with the first mTLS webhook")
+    for one in standing:
+        if not is_intact(one):
+            remedy = "restore its row from a backup; until then it is not published, and whoever fetches the bundle does not trust it"
+            return Finding("authority", Level.FAIL, f"the certificate of {one.id} was damaged in the database", remedy)
     try:
         await opened(store, vault, signs)
     except GridhookError as error:

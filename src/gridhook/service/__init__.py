@@ -27,7 +27,7 @@ from gridhook.service.webhooks import Webhooks
 from gridhook.store.promises import Store
 from gridhook.telemetry import Log, Metrics
 from gridhook.transport.wire import Transport
-from gridhook.vault import Vault
+from gridhook.vault import SealBroken, Vault
 
 KEY_CACHE_SECONDS = 5.0  # how long a revoked key may still be taken by another process
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -156,10 +156,18 @@ class Service:
         found = self._secrets.get(account_id)
         if found is None:
             rows = await self.store.secrets(account_id)
-            found = [self.vault.open(row.sealed, contexts.account_secret(account_id, row.id)) for row in rows]
+            found = [text for row in rows if (text := self._opened(account_id, row)) is not None]
             # Unknown accounts too, so that the time of an answer does not tell them from known ones.
             self._secrets.put(account_id, found)
         return found
+
+    def _opened(self, account_id: str, secret: AccountSecret) -> str | None:
+        """None for a damaged one: the account's other secret shall go on working."""
+        try:
+            return self.vault.open(secret.sealed, contexts.account_secret(account_id, secret.id))
+        except SealBroken as error:
+            self.log.error("an API secret cannot be used: issue another", account=account_id, secret_id=secret.id, error=str(error))
+            return None
 
     async def create_publisher_key(self, name: str, account_id: str | None = None) -> Issued:
         """A key to publish with, for one account or (None) for all. Shown once, stored as its SHA-256."""

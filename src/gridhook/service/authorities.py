@@ -50,6 +50,7 @@ class Authorities:
         self._settings = settings
         self._log = log
         self._clock: Clock = store.clock
+        self._damaged: set[str] = set()  # those that the log told of
         self._signer: Signer | None = None  # the last one that was opened
 
     async def current(self, now: Instant) -> Signer:
@@ -86,9 +87,19 @@ class Authorities:
         return certificate, Credential(certificate_id, self._vault.seal(x509.to_text(certificate.chain, key), context))
 
     async def bundle(self) -> bytes:
-        """What receivers must trust: all authorities that stand, as PEM, the newest first. Made when there is none."""
+        """What receivers must trust: all authorities that stand, as PEM, the newest first. Made when there is none.
+
+        Without those whose certificate was damaged: one bad block can cost a receiver the whole file. Raises `Unavailable` when all are.
+        """
         standing = await self.listed() or [await self._first(self._clock.now())]
-        return b"".join(one.certificate for one in standing)
+        intact = [one for one in standing if x509.is_intact(one)]
+        for one in standing:
+            if one not in intact and one.id not in self._damaged:
+                self._damaged.add(one.id)
+                self._log.error("the certificate of an authority was damaged in the database: it is not published", authority=one.id)
+        if not intact:
+            raise Unavailable("the certificates of our authorities cannot be read at the moment")
+        return b"".join(one.certificate for one in intact)
 
     async def listed(self) -> list[Authority]:
         """Those that are published, newest first."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gridhook.errors import Conflict, NotFound
-from gridhook.model import Account, AccountSecret, AuthMethod, Instant, PublisherKey, Sealed
-from gridhook.rules import contexts
+from gridhook.model import Account, AccountSecret, Instant, PublisherKey
 from gridhook.store.database import Connection
 from gridhook.store.rows import clean
 
@@ -62,35 +59,3 @@ def set_meta_once(connection: Connection, key: str, value: bytes) -> bytes:
     connection.change("set_meta_once", key=key, value=value)
     ((kept,),) = connection.rows("meta", key=key)
     return bytes(kept)
-
-
-def reseal(connection: Connection, limit: int, change: Callable[[str, Sealed], Sealed | None]) -> int:
-    changed = 0
-    for account_id, id, sealed in connection.rows("sealed_secrets"):
-        if changed >= limit:
-            return changed
-        new = change(contexts.account_secret(account_id, id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change("reseal_secret", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
-    for account_id, webhook_id, id, auth_method, sealed in connection.rows("sealed_credentials"):
-        if changed >= limit:
-            return changed
-        context = contexts.certificate_key if AuthMethod(auth_method) is AuthMethod.MTLS else contexts.private_key
-        new = change(context(account_id, webhook_id, id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change(
-                "reseal_credential", sealed=new.blob, account_id=account_id, webhook_id=webhook_id, id=id, old=bytes(sealed)
-            )
-    for account_id, id, sealed in connection.rows("sealed_extras"):
-        if changed >= limit:
-            return changed
-        new = change(contexts.extras(account_id, id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change("reseal_extras", sealed=new.blob, account_id=account_id, id=id, old=bytes(sealed))
-    for id, sealed in connection.rows("sealed_authorities"):
-        if changed >= limit:
-            return changed
-        new = change(contexts.authority_key(id), Sealed(bytes(sealed)))
-        if new is not None:
-            changed += connection.change("reseal_authority", sealed=new.blob, id=id, old=bytes(sealed))
-    return changed

@@ -834,8 +834,8 @@ class Store(Protocol):
         ...
 
     # --- sealed values, for key rotation ------------------------------------------------------------------------
-    async def sealed_key_ids(self) -> set[str]:
-        """Ids of the master keys that any stored secret is sealed under: the process refuses to start without them."""
+    async def sealed(self) -> list[tuple[str, Sealed]]:
+        """Every stored secret with the text that it is bound to, which names its row (`rules.contexts`)."""
         ...
 
     async def reseal(self, limit: int, reseal: Callable[[str, Sealed], Sealed | None]) -> int:

@@ -8,11 +8,10 @@ import string
 from collections.abc import Sequence
 
 from gridhook.errors import NotFound
-from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Sealed, Webhook, WebhookFilter, WebhookState
+from gridhook.model import Account, AccountSecret, Instant, PublisherKey, Webhook, WebhookFilter, WebhookState
 from gridhook.store.database import Connection
 from gridhook.store.promises import AccountPage, CredentialInfo, Lane, WebhookCounts, WebhookPage, Work
 from gridhook.store.rows import NO_FALLBACK, account_from, clean, fallback_from, publisher_key_from, sealed_from, secret_from, webhook_from
-from gridhook.vault import key_id_of
 
 _WILD = re.compile(r"[%_!]")  # what LIKE would take for a pattern
 _SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -120,9 +119,3 @@ def publisher_key(connection: Connection, digest: bytes) -> PublisherKey | None:
 def meta(connection: Connection, key: str) -> bytes | None:
     rows = connection.rows("meta", key=key)
     return bytes(rows[0][0]) if rows else None
-
-
-def sealed_key_ids(connection: Connection) -> set[str]:
-    sealed = ("sealed_secrets", "sealed_credentials", "sealed_extras", "sealed_authorities")
-    blobs = [row[-1] for name in sealed for row in connection.rows(name)]
-    return {key_id_of(Sealed(bytes(blob))) for blob in blobs}

@@ -50,6 +50,7 @@ from gridhook.store import (
     reads,
     redelivery,
     road,
+    seals,
     standing,
 )
 from gridhook.store.database import Connection, Driver
@@ -617,8 +618,8 @@ class SqlStore:
     async def set_meta_once(self, key: str, value: bytes) -> bytes:
         return await self._edited(accounts.set_meta_once, key, value)
 
-    async def sealed_key_ids(self) -> set[str]:
-        return await self._readers.run(reads.sealed_key_ids)
+    async def sealed(self) -> list[tuple[str, Sealed]]:
+        return await self._readers.run(seals.sealed)
 
     async def reseal(self, limit: int, reseal: Callable[[str, Sealed], Sealed | None]) -> int:
-        return await self._edited(accounts.reseal, limit, reseal)
+        return await self._edited(seals.reseal, limit, reseal)
