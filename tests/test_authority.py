@@ -275,6 +275,7 @@ class Made:
         signer: ec.EllipticCurvePrivateKey | None = None,
         named: bool = True,
         issuer: str | None = None,
+        names: x509.NameConstraints | None = None,
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         name = common_name("Corporate CA") if named else x509.Name([])
@@ -291,6 +292,8 @@ class Made:
             builder = builder.add_extension(usage, critical=True)
         if extended is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
+        if names is not None:
+            builder = builder.add_extension(names, critical=True)
         if identified:
             builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
         by = signer or self.key
@@ -368,3 +371,40 @@ def test_an_authority_that_cannot_serve_is_refused_with_what_is_wrong_and_the_re
     with pytest.raises(Invalid, match=says) as refused:
         import_authority(pem, key_pem, now=NOW, signs_from_at=NOW + signs_in_days * DAY_MS)
     assert refused.value.field == field
+
+
+def names(kind: str, *subtrees: x509.GeneralName) -> x509.NameConstraints:
+    return x509.NameConstraints(subtrees if kind == "permitted" else None, subtrees if kind == "excluded" else None)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "serves"),
+    [
+        (names("permitted", x509.DNSName("example.com")), True),
+        (names("excluded", x509.DNSName("example.com")), True),
+        (names("permitted", x509.RFC822Name("example.com")), True),
+        (names("excluded", x509.DirectoryName(common_name("somebody else"))), True),
+        (names("permitted", x509.UniformResourceIdentifier(".example.com")), False),
+        (names("excluded", x509.UniformResourceIdentifier("example.com")), False),
+        (names("permitted", x509.DirectoryName(common_name("Corporate"))), False),
+    ],
+)
+def test_an_authority_whose_constraints_exclude_our_names_is_refused_and_no_other(
+    constraints: x509.NameConstraints,
+    serves: bool,
+    receiver: Callable[..., ssl.SSLContext],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Made(names=constraints)
+    if not serves:
+        with pytest.raises(Invalid, match="nameConstraints exclude the names of our certificates"):
+            import_authority(made.certificate, made.key_pem(), now=NOW, signs_from_at=NOW)
+        monkeypatch.setattr("gridhook.authority._excludes_ours", lambda _: False)
+    imported = import_authority(made.certificate, made.key_pem(), now=NOW, signs_from_at=NOW)
+    ends = Ends(caller(tmp_path, *issued(imported)), receiver(imported[0], version=ssl.TLSVersion.TLSv1_3))
+    if serves:
+        assert ends.shake_hands()
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ends.shake_hands()

@@ -356,10 +356,22 @@ def _check_signs(certificate: x509.Certificate) -> None:
     extended = _extension(extensions, x509.ExtendedKeyUsage)
     if extended is not None and not {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extended):
         raise Invalid("certificate", f"may not sign client certificates (its extendedKeyUsage lacks clientAuth); {remake}")
+    if (names := _extension(extensions, x509.NameConstraints)) is not None and _excludes_ours(names):
+        ours = "CN=wh_..., URI:urn:accessgrid:webhook:wh_..."
+        raise Invalid("certificate", f"its nameConstraints exclude the names of our certificates ({ours}); {remake}")
     if _extension(extensions, x509.SubjectKeyIdentifier) is None:
         raise Invalid("certificate", f"has no subjectKeyIdentifier, which receivers find it by; {remake}")
     if not list(certificate.subject):
         raise Invalid("certificate", f"has no subject, which receivers find it by; {remake}")
+
+
+def _excludes_ours(names: x509.NameConstraints) -> bool:
+    """Our leaves have a CN alone and a URI without a host, which no subtree of URIs can take in (RFC 5280 s4.2.1.10): receivers refuse
+    such a name as soon as URIs are constrained at all."""
+    constrained = (*(names.permitted_subtrees or ()), *(names.excluded_subtrees or ()))
+    return any(isinstance(one, x509.UniformResourceIdentifier) for one in constrained) or any(
+        isinstance(one, x509.DirectoryName) for one in names.permitted_subtrees or ()
+    )
 
 
 def _extension(extensions: x509.Extensions, kind: type[_Extension]) -> _Extension | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+
+import apsw
 
 from gridhook.rules.catalogue import catalogue
 from gridhook.telemetry import Log
@@ -82,3 +85,16 @@ async def test_a_defect_of_ours_is_a_500_that_tells_nothing_and_one_log_line_tha
 class _Broken:
     def open(self, sealed: object, context: str) -> str:
         raise ZeroDivisionError("on purpose")
+
+
+async def test_a_damaged_api_secret_of_two_leaves_the_other_one_working(tmp_path, quiet_log):
+    async with running(tmp_path, quiet_log) as world:
+        service = world.gridhook.service
+        other = await service.add_secret(world.ours.account_id)
+        with contextlib.closing(apsw.Connection(str(tmp_path / "gridhook.db"))) as database:
+            database.execute(
+                "UPDATE account_secrets SET sealed = x'0102' WHERE account_id = ? AND id <> ?", (world.ours.account_id, other.id)
+            )
+        assert (await world.signed("GET", "/v1/console/webhooks")).status == 401
+        world.ours.secret = other.text
+        assert (await world.signed("GET", "/v1/console/webhooks")).status == 200

@@ -103,7 +103,8 @@ def import_(certificate: Path, key: Path, signs_in: int, as_json: bool) -> None:
     """Take an authority that was made elsewhere. Its key is kept sealed; delete the file afterwards.
 
     Its key: EC P-256, EC P-384 or RSA of at least 2048 bits. Its certificate: a root, alone in its file, with a subject, basicConstraints
-    CA:TRUE, keyUsage with keyCertSign and a subjectKeyIdentifier; an extendedKeyUsage, if any, has clientAuth.
+    CA:TRUE, keyUsage with keyCertSign and a subjectKeyIdentifier; an extendedKeyUsage, if any, has clientAuth; nameConstraints, if any,
+    name no URIs and permit no directory names.
     """
     certificate_pem, key_pem = _read(certificate), _read(key)
 

@@ -83,7 +83,8 @@ def rotate_certificate(webhook_id: str, account: str, server: str | None, as_jso
     click.echo(f"serial        {safe(issued['serial'])}")
     click.echo(f"fingerprint   {safe(issued['fingerprint'])}   (SHA-256)")
     click.echo(
-        f"`gridhook webhooks certificates {safe(webhook_id)}` says when the receiver has accepted it; until then it can be taken back."
+        f"`gridhook webhooks certificates {safe(webhook_id)}` says when the receiver has accepted it; until then it can be taken back, "
+        "as long as the one before it is valid."
     )
 
 
