@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
 from gridhook.cli.terminal import instant, json_line, safe, table
 from gridhook.model import Account, AccountSecret
@@ -20,7 +21,7 @@ def accounts() -> None:
 
 @accounts.command("add")
 @click.argument("name")
-@click.option("--id", "account_id", help="The account's id; made at random when left out.")
+@click.option("--id", "account_id", type=options.text, help="The account's id; made at random when left out.")
 @click.option("--no-enterprise", is_flag=True, help="Without webhooks in its plan: the API answers it 403.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(name: str, account_id: str | None, no_enterprise: bool, as_json: bool) -> None:
@@ -55,7 +56,7 @@ def list_accounts(as_json: bool) -> None:
 
 
 @accounts.command("enterprise")
-@click.argument("account")
+@click.argument("account", type=options.text)
 @click.argument("switch", type=click.Choice(["on", "off"]))
 def enterprise(account: str, switch: str) -> None:
     """Allow ACCOUNT webhooks, or not. Off: its API calls are answered 403; its deliveries go on."""
@@ -73,7 +74,7 @@ def secret() -> None:
 
 
 @secret.command("add")
-@click.argument("account")
+@click.argument("account", type=options.text)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add_secret(account: str, as_json: bool) -> None:
     """Make a second secret for ACCOUNT; the first stays valid until it is revoked."""
@@ -89,7 +90,7 @@ def add_secret(account: str, as_json: bool) -> None:
 
 
 @secret.command("list")
-@click.argument("account")
+@click.argument("account", type=options.text)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_secrets(account: str, as_json: bool) -> None:
     """The ids of ACCOUNT's live secrets, oldest first; never their text."""
@@ -107,8 +108,8 @@ def list_secrets(account: str, as_json: bool) -> None:
 
 
 @secret.command("revoke")
-@click.argument("account")
-@click.argument("secret_id")
+@click.argument("account", type=options.text)
+@click.argument("secret_id", type=options.text)
 def revoke_secret(account: str, secret_id: str) -> None:
     """Take SECRET_ID of ACCOUNT out of use. A running server may still take it for five seconds."""
 

@@ -78,8 +78,10 @@ class Api:
         """The answer's JSON, None where it has none. path: below /v1/console/webhooks; see `under`. Raises `Refused`, `NoAnswer`."""
         arguments = dict(query or {})
         if body is None:
-            # Bound to the last id of the path, so that this signature is good for nothing else. Ids have "_", our routes' words none.
-            payload = json.dumps({"id": next(part for part in reversed(path.split("/")) if "_" in part)}).encode()
+            # Bound to the last id of the path, so that this signature is good for nothing else. Ids have "_", our routes' words none;
+            # what was typed and has none is no id, as the server will say.
+            ids = [part for part in path.split("/") if "_" in part]
+            payload = json.dumps({"id": ids[-1]} if ids else {}).encode()
             arguments["sig_payload"] = payload.decode()
         else:
             payload = json.dumps(body).encode()

@@ -33,10 +33,12 @@ def status(text: str) -> tuple[int | None, int | None]:
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[show ATTEMPT]")
-@click.option("--account", envvar="PUBLISHER_ACCOUNT", show_envvar=True, help="Whose attempts; left out: every account's.")
-@click.option("--webhook", help="Only this webhook's; needs --account.")
-@click.option("--type", "event_type", help="Only of this event type.")
-@click.option("--event", "event_id", help="Only of the event with this id.")
+@click.option(
+    "--account", type=options.text, envvar="PUBLISHER_ACCOUNT", show_envvar=True, help="Whose attempts; left out: every account's."
+)
+@click.option("--webhook", type=options.text, help="Only this webhook's; needs --account.")
+@click.option("--type", "event_type", type=options.text, help="Only of this event type.")
+@click.option("--event", "event_id", type=options.text, help="Only of the event with this id.")
 @click.option("--outcome", type=click.Choice(["delivered", "failed"]), help="Only those that were answered 200 or 201, or only the others.")
 @click.option("--status", "answered", type=status, help="Only those that were answered so: 503, or 5xx.")
 @click.option(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
-from gridhook.cli.options import InOrder, duration
 from gridhook.cli.reissue import reissue
 from gridhook.cli.terminal import Failure, instant, json_line, safe, table
 from gridhook.errors import NotFound
@@ -18,7 +18,7 @@ LARGEST_FILE = 64 * 1024
 SIGNS_IN = "How long after now it begins to sign, such as 7d or 36h: by then receivers must trust it. The first authority signs at once."
 
 
-@click.group(cls=InOrder)
+@click.group(cls=options.InOrder)
 def ca() -> None:
     """Our certificate authority: receivers of mTLS webhooks trust it. Works while the server runs.
 
@@ -49,7 +49,7 @@ def show(as_json: bool) -> None:
 
 
 @ca.command("pem")
-@click.argument("authority_id", metavar="[ID]", required=False)
+@click.argument("authority_id", metavar="[ID]", required=False, type=options.text)
 def pem(authority_id: str | None) -> None:
     """The certificates of all published authorities as PEM: what receivers must trust. The first one is made if there is none.
 
@@ -79,7 +79,7 @@ def create(as_json: bool) -> None:
 
 
 @ca.command("roll")
-@click.option("--signs-in", type=duration, default="7d", show_default=True, help=SIGNS_IN)
+@click.option("--signs-in", type=options.duration, default="7d", show_default=True, help=SIGNS_IN)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def roll(signs_in: int, as_json: bool) -> None:
     """Make a successor: published now, beside the one that signs, and signing later.
@@ -97,7 +97,7 @@ def roll(signs_in: int, as_json: bool) -> None:
 @ca.command("import")
 @click.option("--certificate", type=click.Path(path_type=Path), required=True, help="File with the CA's certificate, PEM.")
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="File with its private key, PEM, not encrypted.")
-@click.option("--signs-in", type=duration, default="7d", show_default=True, help=SIGNS_IN)
+@click.option("--signs-in", type=options.duration, default="7d", show_default=True, help=SIGNS_IN)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def import_(certificate: Path, key: Path, signs_in: int, as_json: bool) -> None:
     """Take an authority that was made elsewhere. Its key is kept sealed; delete the file afterwards.
@@ -118,7 +118,7 @@ ca.add_command(reissue)
 
 
 @ca.command("remove")
-@click.argument("authority_id", metavar="ID")
+@click.argument("authority_id", metavar="ID", type=options.text)
 def remove(authority_id: str) -> None:
     """Publish authority ID no longer, and destroy its key. Refused while it signs, or while a webhook uses a certificate of it."""
 

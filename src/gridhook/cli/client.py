@@ -60,7 +60,10 @@ class Client:
 
     def __init__(self, url: str, *, advice: str = WHERE) -> None:
         """url: the server's base. Raises `GridhookError` when it is none. advice: what to say when nobody answers."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise GridhookError(f"{url!r} is not the base URL of a server, such as http://127.0.0.1:8080")
         self._base = url.rstrip("/")

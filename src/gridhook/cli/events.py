@@ -21,7 +21,7 @@ def events() -> None:
 
 
 @events.command("show")
-@click.argument("event_id", metavar="EVENT")
+@click.argument("event_id", metavar="EVENT", type=options.text)
 @options.looks
 def show(event_id: str, account: str, as_json: bool) -> None:
     """One event as it is sent, and its deliveries.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -37,6 +38,17 @@ class InOrder(click.Group):
 # Types of options: a function that takes the text, or says what is wrong with it. Its name is what the help shows.
 
 
+def text(given: str) -> str:
+    """An id or a name, which is never empty: a shell variable that was not set must not mean "all of them"."""
+    if not given.strip():
+        raise click.BadParameter("is empty; is the shell variable set that should hold it?")
+    try:
+        given.encode()
+    except UnicodeEncodeError:  # Python keeps a byte that is not UTF-8 as half a surrogate pair
+        raise click.BadParameter("is not UTF-8") from None
+    return given
+
+
 def duration(text: str) -> int:
     """Milliseconds."""
     try:
@@ -62,11 +74,21 @@ def time_or_ago(text: str) -> Instant:
         raise click.BadParameter(f"{error}, or a duration such as 2h, counted back from now") from None
 
 
+def number(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise click.BadParameter("must be a number")
+    return int(text) if text.isdecimal() else found
+
+
 def number_or_none(text: str) -> float | str:
     """NONE: there shall be no limit."""
     try:
-        return NONE if text == NONE else int(text) if text.isdigit() else float(text)
-    except ValueError:
+        return NONE if text == NONE else number(text)
+    except click.BadParameter:
         raise click.BadParameter("must be a number, or none") from None
 
 
@@ -78,7 +100,8 @@ def header(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-account = click.option("--account", envvar="PUBLISHER_ACCOUNT", required=True, show_envvar=True, help="Whose: the account's id.")
+webhook = click.argument("webhook_id", metavar="WEBHOOK", type=text)
+account = click.option("--account", type=text, envvar="PUBLISHER_ACCOUNT", required=True, show_envvar=True, help="Whose: the account's id.")
 # Not --url, as in `gridhook publish`: here a URL is a webhook's.
 server = click.option("--server", envvar="PUBLISHER_URL", show_envvar=True, help="The running server; left out: http://<GRIDHOOK_LISTEN>.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one per line.")

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.client import Answer, Client, NoAnswer, listening_url
 from gridhook.cli.terminal import Failure, json_line, safe
 from gridhook.errors import GridhookError
@@ -54,10 +55,12 @@ class Result:
 @click.argument("type", required=False)
 @click.option("--data", help="The event's data: JSON, @FILE, or - for standard input.")
 @click.option("--example", is_flag=True, help="Take the catalogue's example as data.")
-@click.option("--id", "event_id", help="The event's id; made here when left out. The same id and content is never sent twice.")
-@click.option("--time", "event_time", help="When it happened, RFC 3339; left out: now.")
+@click.option(
+    "--id", "event_id", type=options.text, help="The event's id; made here when left out. The same id and content is never sent twice."
+)
+@click.option("--time", "event_time", type=options.text, help="When it happened, RFC 3339; left out: now.")
 @click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many: .ndjson, or a JSON array.")
-@click.option("--account", envvar="PUBLISHER_ACCOUNT", required=True, show_envvar=True, help="Whose event it is.")
+@click.option("--account", type=options.text, envvar="PUBLISHER_ACCOUNT", required=True, show_envvar=True, help="Whose event it is.")
 @click.option("--key", envvar="PUBLISHER_KEY", required=True, show_envvar=True, help="A publisher key, see `gridhook publishers add`.")
 @click.option("--url", envvar="PUBLISHER_URL", show_envvar=True, help="The server; left out: http://<GRIDHOOK_LISTEN>, or 127.0.0.1:8080.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
 from gridhook.cli.terminal import instant, json_line, safe, table
 from gridhook.model import PublisherKey
@@ -18,7 +19,7 @@ def publishers() -> None:
 
 @publishers.command("add")
 @click.argument("name")
-@click.option("--account", help="The one account it may publish for; left out: every account.")
+@click.option("--account", type=options.text, help="The one account it may publish for; left out: every account.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(name: str, account: str | None, as_json: bool) -> None:
     """Make a publisher key called NAME; prints it once."""
@@ -51,7 +52,7 @@ def list_keys(as_json: bool) -> None:
 
 
 @publishers.command("revoke")
-@click.argument("key_id")
+@click.argument("key_id", type=options.text)
 def revoke(key_id: str) -> None:
     """Take KEY_ID out of use. A running server may still take it for five seconds."""
 

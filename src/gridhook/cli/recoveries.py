@@ -24,13 +24,13 @@ INTERRUPTED = 130  # as shells say it of what Ctrl-C ended
 
 
 @click.command("recover")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.since
 @options.until
 @click.option("--state", "states", multiple=True, type=click.Choice(["failed", "delivered"]), help="Left out: failed; repeatable.")
-@click.option("--type", "event_type", help="Only of this event type.")
-@click.option("--result", help="Only with this last result: a status such as 503, or a reason such as timeout.")
-@click.option("--rate", type=float, help="At most so many a second; left out: as many as the server allows.")
+@click.option("--type", "event_type", type=options.text, help="Only of this event type.")
+@click.option("--result", type=options.text, help="Only with this last result: a status such as 503, or a reason such as timeout.")
+@click.option("--rate", type=options.number, help="At most so many a second; left out: as many as the server allows.")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @options.needs_server
 def recover(
@@ -83,7 +83,7 @@ def recover(
 
 
 @click.command("recoveries")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.looks
 def recoveries(webhook_id: str, account: str, as_json: bool) -> None:
     """A webhook's recoveries, newest first, with what each did.
@@ -106,8 +106,8 @@ def recoveries(webhook_id: str, account: str, as_json: bool) -> None:
 
 
 @click.command("cancel-recovery")
-@click.argument("webhook_id", metavar="WEBHOOK")
-@click.argument("recovery_id", metavar="RECOVERY")
+@options.webhook
+@click.argument("recovery_id", metavar="RECOVERY", type=options.text)
 @options.needs_server
 def cancel_recovery(webhook_id: str, recovery_id: str, account: str, server: str | None, as_json: bool) -> None:
     """End a recovery. What it has queued already goes out all the same.

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
 from gridhook.cli.terminal import json_line, safe, table
 from gridhook.service import Service
@@ -17,8 +18,8 @@ NO_FALLBACK = "Destroy the keys of the old certificates at once, also of those t
 
 
 @click.command("reissue")
-@click.option("--from", "from_id", metavar="AUTHORITY", help=FROM)
-@click.option("--account", metavar="ID", help="Only webhooks of this account.")
+@click.option("--from", "from_id", type=options.text, metavar="AUTHORITY", help=FROM)
+@click.option("--account", type=options.text, metavar="ID", help="Only webhooks of this account.")
 @click.option("--no-fallback", is_flag=True, help=NO_FALLBACK)
 @click.option("--dry-run", is_flag=True, help="List what would be done, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

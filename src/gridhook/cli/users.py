@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.database import with_service
-from gridhook.cli.options import InOrder
 from gridhook.cli.terminal import instant, json_line, safe, table
 from gridhook.model import LinkPurpose, Membership, Person, Role, Session
 from gridhook.service import Service
@@ -14,14 +14,14 @@ from gridhook.service.people import Invitation
 KNOWN = "has a password already; `gridhook users link` makes a link to set another"
 
 
-@click.group(cls=InOrder)
+@click.group(cls=options.InOrder)
 def users() -> None:
     """The people of the console: their accounts, roles, links and sessions. Works while the server runs; all of it holds at once."""
 
 
 @users.command("add")
-@click.argument("email")
-@click.option("--account", help="The account they shall see.")
+@click.argument("email", type=options.text)
+@click.option("--account", type=options.text, help="The account they shall see.")
 @click.option("--role", type=click.Choice([role.value for role in Role]), help="viewer: see. admin: see and change.")
 @click.option("--operator/--no-operator", default=None, help="Sees every account, as admin; or no longer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -57,7 +57,7 @@ def add(email: str, account: str | None, role: str | None, operator: bool | None
 
 
 @users.command("list")
-@click.option("--account", help="Only this account's people.")
+@click.option("--account", type=options.text, help="Only this account's people.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_users(account: str | None, as_json: bool) -> None:
     """Everybody who may sign in, by address."""
@@ -83,8 +83,8 @@ def list_users(account: str | None, as_json: bool) -> None:
 
 
 @users.command("remove")
-@click.argument("email")
-@click.option("--account", help="Only from this account; left out: altogether.")
+@click.argument("email", type=options.text)
+@click.option("--account", type=options.text, help="Only from this account; left out: altogether.")
 def remove(email: str, account: str | None) -> None:
     """Take EMAIL out of an account, or out of the console with all sessions. Holds from their next request on."""
 
@@ -96,7 +96,7 @@ def remove(email: str, account: str | None) -> None:
 
 
 @users.command("link")
-@click.argument("email")
+@click.argument("email", type=options.text)
 @click.option("--sign-in", is_flag=True, help="A link that signs in, instead of one to set a password.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def link(email: str, sign_in: bool, as_json: bool) -> None:
@@ -117,7 +117,7 @@ def link(email: str, sign_in: bool, as_json: bool) -> None:
 
 
 @users.command("sessions")
-@click.argument("email")
+@click.argument("email", type=options.text)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def sessions(email: str, as_json: bool) -> None:
     """Where EMAIL is signed in, newest first."""
@@ -136,7 +136,7 @@ def sessions(email: str, as_json: bool) -> None:
 
 
 @users.command("sign-out")
-@click.argument("email")
+@click.argument("email", type=options.text)
 def sign_out(email: str) -> None:
     """End every session of EMAIL, at once. Their password stays."""
 

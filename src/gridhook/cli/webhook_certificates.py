@@ -17,7 +17,7 @@ COLUMNS = ("CERTIFICATE", "STATE", "ACCEPTED", "EXPIRES", "FALLBACK UNTIL", "SER
 
 
 @click.command("certificates")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.looks
 def certificates(webhook_id: str, account: str, as_json: bool) -> None:
     """The client certificates of a webhook: which is presented, whether the receiver has accepted it, which is fallen back on.
@@ -46,8 +46,8 @@ def certificates(webhook_id: str, account: str, as_json: bool) -> None:
 
 
 @click.command("certificate")
-@click.argument("webhook_id", metavar="WEBHOOK")
-@click.argument("certificate_id", metavar="[CERTIFICATE]", required=False)
+@options.webhook
+@click.argument("certificate_id", metavar="[CERTIFICATE]", required=False, type=options.text)
 @options.account
 def certificate(webhook_id: str, certificate_id: str | None, account: str) -> None:
     """Print a client certificate and its issuer's as PEM; without CERTIFICATE the one that is presented. There is no key in it.
@@ -65,7 +65,7 @@ def certificate(webhook_id: str, certificate_id: str | None, account: str) -> No
 
 
 @click.command("rotate-certificate")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.needs_server
 def rotate_certificate(webhook_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Issue the next client certificate; it is presented from now on. For 7 days the one before it is fallen back on.
@@ -89,8 +89,8 @@ def rotate_certificate(webhook_id: str, account: str, server: str | None, as_jso
 
 
 @click.command("cancel-certificate")
-@click.argument("webhook_id", metavar="WEBHOOK")
-@click.argument("certificate_id", metavar="CERTIFICATE")
+@options.webhook
+@click.argument("certificate_id", metavar="CERTIFICATE", type=options.text)
 @options.needs_server
 def cancel_certificate(webhook_id: str, certificate_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Take back a certificate that the receiver has not accepted: the one before it is presented again.

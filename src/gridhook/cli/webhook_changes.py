@@ -34,7 +34,7 @@ ONCE = "shown once; only its sealed form is kept"
 @click.option("--event", "events", multiple=True, required=True, metavar="TYPE", help="A type to subscribe to, or `all`; repeatable.")
 @click.option("--auth-method", type=AUTH_METHOD, help="How deliveries prove where they come from; left out: bearer_token.")
 @click.option("--max-in-flight", type=int, help="Most requests at the same time.")
-@click.option("--rate", type=float, help="Most requests per second.")
+@click.option("--rate", type=options.number, help="Most requests per second.")
 @click.option("--header", "headers", multiple=True, type=options.header, metavar="NAME=VALUE", help="Sent with each delivery; repeatable.")
 @options.needs_server
 def create(
@@ -68,7 +68,7 @@ def create(
 
 
 @click.command("verify")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.needs_server
 def verify(webhook_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Make the handshake again and wait for what comes of it; exit code 1 when the webhook is still pending then.
@@ -92,7 +92,7 @@ def verify(webhook_id: str, account: str, server: str | None, as_json: bool) -> 
 
 
 @click.command("edit")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.option("--name", help="Another label.")
 @click.option("--url", "target", help="Another URL: deliveries are held until the handshake with it succeeds.")
 @click.option("--event", "events", multiple=True, metavar="TYPE", help="The types to subscribe to instead, or `all`; repeatable.")
@@ -145,7 +145,7 @@ def edit(
 
 
 @click.command("pause")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.needs_server
 def pause(webhook_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Hold a webhook's deliveries from now on; each is kept until its event is too old.
@@ -158,7 +158,7 @@ def pause(webhook_id: str, account: str, server: str | None, as_json: bool) -> N
 
 
 @click.command("resume")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.needs_server
 def resume(webhook_id: str, account: str, server: str | None, as_json: bool) -> None:
     """Send what was held, oldest first, slowly at first.

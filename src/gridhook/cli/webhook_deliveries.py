@@ -21,7 +21,7 @@ PAGE = 500
 
 
 @click.command("test")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.argument("type")
 @options.needs_server
 def test(webhook_id: str, type: str, account: str, server: str | None, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def test(webhook_id: str, type: str, account: str, server: str | None, as_json: 
 
 
 @click.command("undelivered")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.looks
 def undelivered(webhook_id: str, account: str, as_json: bool) -> None:
     """What did not arrive (yet), by reason, most first.
@@ -75,13 +75,13 @@ def undelivered(webhook_id: str, account: str, as_json: bool) -> None:
 
 
 @click.command("deliveries")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([one.value for one in DeliveryState]), help="Only in this state; repeatable."
 )
-@click.option("--type", "event_type", help="Only of this event type.")
-@click.option("--event", "event_id", help="Only of the event with this id.")
-@click.option("--result", help="Only with this last result: a status such as 503, or a reason such as timeout.")
+@click.option("--type", "event_type", type=options.text, help="Only of this event type.")
+@click.option("--event", "event_id", type=options.text, help="Only of the event with this id.")
+@click.option("--result", type=options.text, help="Only with this last result: a status such as 503, or a reason such as timeout.")
 @options.since
 @options.until
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many, the newest.")
@@ -128,7 +128,7 @@ def deliveries(
 
 
 @click.command("redeliver")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.argument("delivery_id", metavar="DELIVERY", type=click.IntRange(1))
 @options.needs_server
 def redeliver(webhook_id: str, delivery_id: int, account: str, server: str | None, as_json: bool) -> None:

@@ -15,7 +15,7 @@ ONCE = "shown once; only its sealed form is kept"
 
 
 @click.command("rotate-key")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.option("--in", "wait_ms", type=options.duration, help="Use it only after this time, so that the receiver can learn it: at most 7d.")
 @click.option("--at", type=options.time, help="Use it from this instant on, RFC 3339.")
 @options.needs_server
@@ -38,8 +38,8 @@ def rotate_key(webhook_id: str, wait_ms: int | None, at: Instant | None, account
 
 
 @click.command("cancel-key")
-@click.argument("webhook_id", metavar="WEBHOOK")
-@click.argument("key")
+@options.webhook
+@click.argument("key", type=options.text)
 @options.needs_server
 def cancel_key(webhook_id: str, key: str, account: str, server: str | None, as_json: bool) -> None:
     """Take back a Private Key that is not in use yet; its id is in `gridhook webhooks show`.
@@ -52,7 +52,7 @@ def cancel_key(webhook_id: str, key: str, account: str, server: str | None, as_j
 
 
 @click.command("sign")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.option("--overlap", "overlap_ms", type=options.duration, help="How long a key that it replaces signs along; left out: 1 day.")
 @options.needs_server
 def sign(webhook_id: str, overlap_ms: int | None, account: str, server: str | None, as_json: bool) -> None:
@@ -71,7 +71,7 @@ def sign(webhook_id: str, overlap_ms: int | None, account: str, server: str | No
 
 
 @click.command("unsign")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.needs_server
 def unsign(webhook_id: str, yes: bool, account: str, server: str | None, as_json: bool) -> None:

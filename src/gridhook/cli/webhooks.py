@@ -68,7 +68,7 @@ def list_webhooks(account: str, as_json: bool) -> None:
 
 
 @webhooks.command("show")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.looks
 def show(webhook_id: str, account: str, as_json: bool) -> None:
     """One webhook: what it is, what waits for it, its keys (never their text), and how it has been doing.
@@ -88,7 +88,7 @@ def show(webhook_id: str, account: str, as_json: bool) -> None:
 
 
 @webhooks.command("delete")
-@click.argument("webhook_id", metavar="WEBHOOK")
+@options.webhook
 @options.account
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(webhook_id: str, account: str, yes: bool) -> None:
