@@ -30,6 +30,13 @@ from gridhook.errors import Misconfigured
         ("LOG_LEVEL", "loud"),
         ("CONNECT_SECONDS", "20"),
         ("TYPO", "1"),
+        ("MAX_BATCH_BYTES", "-1"),
+        ("MAX_API_BODY_BYTES", "0"),
+        ("MAX_WEBHOOKS", "0"),
+        ("WEBHOOK_SLOTS", "99999999999999999999"),
+        ("PUBLIC_URL", "http://[::1"),
+        ("PUBLIC_URL", "https://user:password@hooks.example.com"),
+        ("SOURCE", "\udcff"),  # a byte that is not UTF-8, as Python hands it on
     ],
 )
 def test_a_setting_that_cannot_work_stops_the_start_and_is_named(name: str, value: str):

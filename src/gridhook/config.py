@@ -134,6 +134,8 @@ class Settings:
             if name not in known:
                 raise Misconfigured(f"{name} is not a setting; see `gridhook serve --help`")
             f = known[name]
+            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+                raise Misconfigured(f"{name} is not UTF-8")  # Python keeps a byte that is not as half a surrogate pair
             is_list = isinstance(f.default, tuple)
             value: Any = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
             try:
@@ -146,10 +148,18 @@ class Settings:
 
     def check(self) -> None:
         """Raises `Misconfigured` when values contradict each other or are out of range."""
-        for name in ("slots", "account_slots", "webhook_slots", "group_commit_events", "max_batch_events", "retry_window_seconds"):
-            if getattr(self, name) < 1:
-                raise Misconfigured(f"{PREFIX}{name.upper()} must be at least 1")
         for name, least, most in (
+            ("slots", 1, 10**5),
+            ("account_slots", 1, 10**5),
+            ("webhook_slots", 1, 10**5),
+            ("group_commit_events", 1, 10**6),
+            ("retry_window_seconds", 1, 10**8),
+            ("max_api_body_bytes", 1024, 2**30),
+            ("max_event_bytes", 1024, 2**30),
+            ("max_batch_bytes", 1024, 2**30),
+            ("max_batch_events", 1, 10**6),
+            ("max_webhooks", 1, 10**6),
+            ("max_subscribed_events", 1, 10**6),
             ("connect_seconds", 0.01, 3600),
             ("attempt_seconds", 0.01, 3600),
             ("dns_seconds", 0.01, 3600),
@@ -197,8 +207,10 @@ class Settings:
             raise Misconfigured(
                 f"{PREFIX}RENEW_DAYS_BEFORE must be less than {PREFIX}CERTIFICATE_DAYS, or a certificate is replaced as soon as it is made"
             )
-        if self.public_url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", self.public_url):
-            raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without ? and #")
+        if self.public_url and not re.fullmatch(
+            r"https?://([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s?#]*)?", self.public_url
+        ):
+            raise Misconfigured(f"{PREFIX}PUBLIC_URL must be an absolute URL such as https://hooks.example.com, without user, ? and #")
         if bool(self.oidc_issuer) != bool(self.oidc_client_id):
             raise Misconfigured(f"{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID are set together or not at all")
         if self.oidc_issuer and not re.fullmatch(

@@ -337,6 +337,39 @@ async def test_a_database_that_cannot_be_reached_is_named_at_the_start(tmp_path:
         await open_store(Settings(data_dir=str(tmp_path), database_url=url)).open()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hush@[::1/db",
+        "postgresql://u:hu/sh@host/db",
+        "postgresql://u:hu@sh@host/db",
+        "postgresql://u:12/hush@host/db",
+        "postgresql://u:hu%zzsh@host/db",
+        "postgresql://u:hu sh@host/db",
+        "postgresql://u:hush@host:99999/db",
+        "postgresql://u:hush@host:1x/db",
+        "postgresql://u:hush@host/db?password2=hush",
+    ],
+)
+async def test_a_url_that_cannot_be_read_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"GRIDHOOK_DATABASE_URL cannot be read; .*@ is %40") as refused:
+        await open_store(Settings(data_dir=str(tmp_path), database_url=url)).open()
+    assert not any(piece in str(refused.value) for piece in ("hu", "sh@", "12/"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hu%40%2Fsh@127.0.0.1:1/db",
+        "postgresql://u@127.0.0.1:1,127.0.0.1:2/db",
+        "postgresql:///db?host=/nowhere,@nothing&port=1,",
+    ],
+)
+async def test_a_url_that_can_be_read_is_tried(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"GRIDHOOK_DATABASE_URL: .*(?i:connection)"):
+        await open_store(Settings(data_dir=str(tmp_path), database_url=url)).open()
+
+
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gridhook.db").write_bytes(b"this is not a database" * 100)
     with pytest.raises(Misconfigured, match=r"gridhook\.db"):

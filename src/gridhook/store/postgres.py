@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import conninfo, errors
 
 from gridhook.clock import SystemClock
 from gridhook.errors import Misconfigured
@@ -153,6 +153,7 @@ class Postgres:
 
     def prepare(self, *, migrate: bool) -> None:
         """Bring the schema up and measure the clock. Raises `Misconfigured`."""
+        _check_url(self._url)
         try:
             connection = self._connected()
         except psycopg.Error as error:
@@ -213,6 +214,23 @@ class Postgres:
 
     def close(self) -> None:
         pass
+
+
+def _check_url(url: str) -> None:
+    """Raises `Misconfigured` in words of our own: libpq's quote the URL, password and all, and a character that should have been
+    encoded makes it take a piece of the password for the host or the port."""
+    try:
+        found = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        found = {"port": "unreadable"}
+    ports = str(found.get("port") or "").split(",")
+    names = [*str(found.get("host") or "").split(","), str(found.get("dbname") or "")]
+    # A host that begins with "@" is a socket without a file.
+    if any("@" in name[1:] for name in names) or not all(port == "" or (port.isdecimal() and int(port) <= 65_535) for port in ports):
+        raise Misconfigured(
+            "GRIDHOOK_DATABASE_URL cannot be read; write postgresql://user:password@host:port/name, and in user and password all but "
+            "letters, digits and -._~ percent-encoded: @ is %40, / is %2F, % is %25"
+        )
 
 
 class DatabaseClock:
