@@ -142,3 +142,23 @@ def test_a_variable_that_is_not_set_never_means_all_accounts(path: tuple[str, ..
     done = typed.invoke(main, known.line(path, command, account, ""), input="n\n")
     assert done.exit_code == 2
     assert "is empty" in done.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("listen", "--delay", "nan"),
+        ("listen", "--delay", "inf"),
+        ("listen", "--host", ""),
+        ("listen", "--statuses", ""),
+        ("bench", "--seconds", "0"),
+        ("bench", "--seconds", "nan"),
+        ("serve", "now"),
+        ("demo", "now"),
+    ],
+    ids=" ".join,
+)
+def test_what_would_go_on_running_does_not_begin_with_nonsense(line: tuple[str, ...], typed: CliRunner):
+    done = typed.invoke(main, line)
+    assert done.exit_code == 2
+    assert line[1] in done.output

@@ -13,11 +13,14 @@ import click
 
 from gridhook.bench.result import Result
 from gridhook.bench.scenarios import SCENARIOS, TARGETS
+from gridhook.cli import options
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(SCENARIOS)))
-@click.option("--seconds", default=10.0, show_default=True, help="How long each load lasts.")
+@click.option(
+    "--seconds", type=options.Number(0.5, 3600), metavar="NUMBER", default=10.0, show_default=True, help="How long each load lasts."
+)
 @click.option("--database", default="", help="postgresql://... of an empty database; without it, SQLite on a fresh file.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where the database lies; a real disk, or the figures mean nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")

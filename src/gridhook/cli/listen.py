@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import click
 
+from gridhook.cli import options
 from gridhook.cli.terminal import Failure, json_line, pretty_json, safe, safe_bytes
 from gridhook.rules.signatures import HEADERS, signature_headers
 from gridhook.testing import Received, Receiver, Reply, echo
@@ -148,7 +149,7 @@ def signature_fault(request: Received, keys: Sequence[str], now: float) -> str:
 
 @click.command()
 @click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", type=options.text, default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     *("--private-key", "--key", "private_keys"),
     multiple=True,
@@ -164,10 +165,10 @@ def signature_fault(request: Received, keys: Sequence[str], now: float) -> str:
     help="whsec_...: check the signature of Standard Webhooks too; a bad one gets 401. Repeatable.",
 )
 @click.option("--status", type=click.IntRange(200, 599), help="Answer every delivery with this status.")
-@click.option("--statuses", help="Comma-separated: answer with these in turn, then with the last for ever.")
+@click.option("--statuses", type=options.text, help="Comma-separated: answer with these in turn, then with the last for ever.")
 @click.option("--fail-first", default=0, type=click.IntRange(0), metavar="N", help="Answer the first N deliveries with 500.")
 @click.option("--hang", is_flag=True, help="Take deliveries and never answer.")
-@click.option("--delay", default=0.0, type=click.FloatRange(0), metavar="SECONDS", help="Wait before each answer.")
+@click.option("--delay", default=0.0, type=options.Number(0), metavar="SECONDS", help="Wait before each answer.")
 @click.option("--no-handshake", is_flag=True, help="Do not echo challenges: a webhook stays pending.")
 @click.option("--body", is_flag=True, help="Print the data of each delivery.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per request, with headers (keys too) and body.")
@@ -221,7 +222,9 @@ async def _run(receiver: Receiver, as_json: bool) -> None:
     try:
         await receiver.start()
     except OSError as error:
-        raise Failure(f"cannot listen on {receiver.host}:{receiver.port}: {error.strerror or error}; choose another --port") from None
+        raise Failure(
+            f"cannot listen on {receiver.host}:{receiver.port}: {error.strerror or error}; choose another --host or --port"
+        ) from None
     # On standard error in JSON mode: there, every line of output is a request.
     click.echo(f"listening on {receiver.url} (any path); Ctrl-C ends", err=as_json)
     await stop.wait()

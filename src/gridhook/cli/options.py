@@ -35,6 +35,16 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
+class Number(click.FloatRange):
+    """Neither infinite nor no number, which a range of floats lets pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail("must be a number", param, ctx)
+        return found
+
+
 # Types of options: a function that takes the text, or says what is wrong with it. Its name is what the help shows.
 
 
