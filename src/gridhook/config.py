@@ -20,8 +20,11 @@ from gridhook.errors import Misconfigured
 PREFIX = "GRIDHOOK_"
 
 
-def _setting(default: Any, doc: str, secret: bool = False) -> Any:
-    return field(default=default, metadata={"doc": doc, "secret": secret}, repr=not secret)
+def _setting(default: Any, doc: str, secret: bool = False, within: tuple[float, float] | None = None) -> Any:
+    """within: the least and the most that it may be."""
+    if within is not None:
+        doc += f" ({within[0]} to {within[1]})"
+    return field(default=default, metadata={"doc": doc, "secret": secret, "within": within}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +51,44 @@ class Settings:
     # receiving requests
     legacy_sha256: bool = _setting(False, "also accept the superseded plain SHA-256 request signature")
     wrapped_base64: bool = _setting(True, "also accept signatures over base64 wrapped at 76 columns (GNU base64 without -w0)")
-    max_api_body_bytes: int = _setting(64 * 1024, "largest body of a console API call; checked before hashing")
-    max_event_bytes: int = _setting(256 * 1024, "largest single event")
-    max_batch_bytes: int = _setting(8 * 1024 * 1024, "largest batch request")
-    max_batch_events: int = _setting(1000, "most events in one batch request")
-    max_waiting_events: int = _setting(20_000, "accepted requests' events that may wait for the commit before publishers are answered 503")
-    clock_skew_seconds: int = _setting(60, "how far in the future an event's time may lie")
-    verify_per_minute: int = _setting(10, "handshakes an account may ask for per minute")
-    new_urls_per_minute: int = _setting(120, "handshakes with new URLs of one account per minute; more of them wait for their turn")
-    verify_interval_seconds: int = _setting(10, "least time between two asked-for handshakes of one webhook")
-    api_per_second: int = _setting(20, "console API calls of one account per second, with as many in reserve again; 0: no limit")
-    publish_per_second: int = _setting(0, "events that one account may publish per second, with as many in reserve again; 0: no limit")
-    tests_per_minute: int = _setting(30, "test sends of one account per minute")
-    checks_per_minute: int = _setting(30, "URLs that one account may have checked per minute; one that is refused at registration counts")
-    max_webhooks: int = _setting(1000, "most webhooks of one account")
-    max_subscribed_events: int = _setting(100, "most entries in subscribed_events")
+    max_api_body_bytes: int = _setting(64 * 1024, "largest body of a console API call; checked before hashing", within=(1024, 2**30))
+    max_event_bytes: int = _setting(256 * 1024, "largest single event", within=(1024, 2**30))
+    max_batch_bytes: int = _setting(8 * 1024 * 1024, "largest batch request", within=(1024, 2**30))
+    max_batch_events: int = _setting(1000, "most events in one batch request", within=(1, 10**6))
+    max_waiting_events: int = _setting(
+        20_000, "accepted requests' events that may wait for the commit before publishers are answered 503", within=(1, 10**9)
+    )
+    clock_skew_seconds: int = _setting(60, "how far in the future an event's time may lie", within=(0, 86_400))
+    verify_per_minute: int = _setting(10, "handshakes an account may ask for per minute", within=(1, 10**6))
+    new_urls_per_minute: int = _setting(
+        120, "handshakes with new URLs of one account per minute; more of them wait for their turn", within=(1, 10**6)
+    )
+    verify_interval_seconds: int = _setting(10, "least time between two asked-for handshakes of one webhook", within=(0, 86_400))
+    api_per_second: int = _setting(
+        20, "console API calls of one account per second, with as many in reserve again; 0: no limit", within=(0, 10**6)
+    )
+    publish_per_second: int = _setting(
+        0, "events that one account may publish per second, with as many in reserve again; 0: no limit", within=(0, 10**9)
+    )
+    tests_per_minute: int = _setting(30, "test sends of one account per minute", within=(1, 10**6))
+    checks_per_minute: int = _setting(
+        30, "URLs that one account may have checked per minute; one that is refused at registration counts", within=(1, 10**6)
+    )
+    max_webhooks: int = _setting(1000, "most webhooks of one account", within=(1, 10**6))
+    max_subscribed_events: int = _setting(100, "most entries in subscribed_events", within=(1, 10**6))
 
     # the console
-    session_hours: float = _setting(12.0, "how long one stays signed in to the console at most")
-    session_idle_minutes: int = _setting(120, "how long one stays signed in without looking at any page")
-    link_hours: float = _setting(48.0, "how long a link to set a password works; it works once")
+    session_hours: float = _setting(12.0, "how long one stays signed in to the console at most", within=(0.01, 8760))
+    session_idle_minutes: int = _setting(120, "how long one stays signed in without looking at any page", within=(1, 525_600))
+    link_hours: float = _setting(48.0, "how long a link to set a password works; it works once", within=(0.01, 8760))
     sign_ins_per_minute: int = _setting(
-        10, "attempts to sign in with one address per minute, by browsers that never signed in with it; 100 a day at most"
+        10,
+        "attempts to sign in with one address per minute, by browsers that never signed in with it; 100 a day at most",
+        within=(1, 10**6),
     )
-    all_sign_ins_per_minute: int = _setting(120, "the same with all addresses together, so that guessing does not use up the processor")
+    all_sign_ins_per_minute: int = _setting(
+        120, "the same with all addresses together, so that guessing does not use up the processor", within=(1, 10**6)
+    )
     oidc_issuer: str = _setting("", "URL of an OpenID Connect provider that people may sign in with; empty: passwords only")
     oidc_client_id: str = _setting("", "what gridhook is called there")
     oidc_client_secret: str = _setting("", "its secret there; empty: a public client, proven by PKCE alone", secret=True)
@@ -79,18 +96,24 @@ class Settings:
     # what is sent
     source: str = _setting("/accessgrid/customer", "CloudEvents source of real events")
     retry_delays_seconds: tuple[int, ...] = _setting((30, 120, 300, 900, 1800, 3600), "delays before attempts 2, 3, ...")
-    retry_window_seconds: int = _setting(6 * 3600, "age of an event (by its time) after which no attempt starts")
-    retry_jitter: float = _setting(0.0, "share of each delay by which a retry may come later, at random; never earlier")
+    retry_window_seconds: int = _setting(6 * 3600, "age of an event (by its time) after which no attempt starts", within=(1, 10**8))
+    retry_jitter: float = _setting(0.0, "share of each delay by which a retry may come later, at random; never earlier", within=(0, 10))
     honour_retry_after: bool = _setting(True, "let Retry-After on 429 and 503 lengthen a delay (never shorten, never past the window)")
-    connect_seconds: float = _setting(5.0, "limit on DNS, TCP and TLS of a delivery")
-    attempt_seconds: float = _setting(15.0, "hard limit on a whole delivery attempt")
+    connect_seconds: float = _setting(5.0, "limit on DNS, TCP and TLS of a delivery", within=(0.01, 3600))
+    attempt_seconds: float = _setting(15.0, "hard limit on a whole delivery attempt", within=(0.01, 3600))
     trusted_hosts: tuple[str, ...] = _setting(("webhook.site",), "exact hosts that need no handshake")
-    idle_connection_seconds: int = _setting(15, "how long an unused connection to a receiver is kept")
-    connection_life_seconds: int = _setting(60, "how long a connection to a receiver may live: a vetted address is never older")
+    idle_connection_seconds: int = _setting(15, "how long an unused connection to a receiver is kept", within=(1, 3600))
+    connection_life_seconds: int = _setting(
+        60, "how long a connection to a receiver may live: a vetted address is never older", within=(1, 3600)
+    )
 
     # client certificates (mTLS)
-    certificate_days: int = _setting(365, "how long a webhook's client certificate is valid; never longer than its authority")
-    renew_days_before: int = _setting(30, "days before its end at which a client certificate is replaced by itself; 0: never")
+    certificate_days: int = _setting(
+        365, "how long a webhook's client certificate is valid; never longer than its authority", within=(1, 3650)
+    )
+    renew_days_before: int = _setting(
+        30, "days before its end at which a client certificate is replaced by itself; 0: never", within=(0, 3649)
+    )
 
     # who may be reached
     allow_networks: tuple[str, ...] = _setting(
@@ -101,25 +124,33 @@ class Settings:
     nat64_prefixes: tuple[str, ...] = _setting((), "your NAT64 /96 prefixes: decoded, then judged as IPv4")
     allow_ports: tuple[int, ...] = _setting((), "the only ports receivers may use; empty: all but the list of well-known service ports")
     dns_servers: tuple[str, ...] = _setting((), "resolvers to ask (address or address#port); empty: /etc/resolv.conf")
-    dns_seconds: float = _setting(2.0, "limit on one resolution")
-    dns_cache_seconds: int = _setting(30, "longest time an answer is reused, if its TTL allows; it is vetted at every use")
+    dns_seconds: float = _setting(2.0, "limit on one resolution", within=(0.01, 3600))
+    dns_cache_seconds: int = _setting(
+        30, "longest time an answer is reused, if its TTL allows; it is vetted at every use", within=(0, 86_400)
+    )
 
     # how long things are kept
-    keep_events_days: float = _setting(30.0, "events and their deliveries are forgotten after this; at least the retry window")
-    keep_attempts_days: float = _setting(30.0, "the log of attempts likewise")
+    keep_events_days: float = _setting(
+        30.0, "events and their deliveries are forgotten after this; at least the retry window", within=(0.001, 36_500)
+    )
+    keep_attempts_days: float = _setting(30.0, "the log of attempts likewise", within=(0.001, 36_500))
     keep_bodies_days: float = _setting(
-        30.0, "payloads and receivers' answers are dropped after this, their rows stay; what has no payload cannot be redelivered"
+        30.0,
+        "payloads and receivers' answers are dropped after this, their rows stay; what has no payload cannot be redelivered",
+        within=(0.001, 36_500),
     )
 
     # how much at once
-    slots: int = _setting(1024, "requests in flight in this process, at most")
-    account_slots: int = _setting(512, "of these, one account's, at most")
-    webhook_slots: int = _setting(256, "of these, one webhook's, at most; a receiver that is slow or fails gets fewer")
-    group_commit_events: int = _setting(500, "most writes in one transaction")
-    ramp_per_second: float = _setting(20.0, "requests per second with which a webhook that comes back starts; doubles every two seconds")
-    recovery_per_second: float = _setting(50.0, "most deliveries that one recovery queues again per second")
-    drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight")
-    poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them")
+    slots: int = _setting(1024, "requests in flight in this process, at most", within=(1, 10**5))
+    account_slots: int = _setting(512, "of these, one account's, at most", within=(1, 10**5))
+    webhook_slots: int = _setting(256, "of these, one webhook's, at most; a receiver that is slow or fails gets fewer", within=(1, 10**5))
+    group_commit_events: int = _setting(500, "most writes in one transaction", within=(1, 10**6))
+    ramp_per_second: float = _setting(
+        20.0, "requests per second with which a webhook that comes back starts; doubles every two seconds", within=(1, 10**6)
+    )
+    recovery_per_second: float = _setting(50.0, "most deliveries that one recovery queues again per second", within=(0.1, 10**5))
+    drain_seconds: float = _setting(20.0, "how long SIGTERM waits for requests in flight", within=(0, 3600))
+    poll_seconds: float = _setting(1.0, "how often due rows are looked for when nothing announces them", within=(0.01, 3600))
     log_level: str = _setting("info", "debug, info, warning or error")
 
     @classmethod
@@ -148,52 +179,13 @@ class Settings:
 
     def check(self) -> None:
         """Raises `Misconfigured` when values contradict each other or are out of range."""
-        for name, least, most in (
-            ("slots", 1, 10**5),
-            ("account_slots", 1, 10**5),
-            ("webhook_slots", 1, 10**5),
-            ("group_commit_events", 1, 10**6),
-            ("retry_window_seconds", 1, 10**8),
-            ("max_api_body_bytes", 1024, 2**30),
-            ("max_event_bytes", 1024, 2**30),
-            ("max_batch_bytes", 1024, 2**30),
-            ("max_batch_events", 1, 10**6),
-            ("max_webhooks", 1, 10**6),
-            ("max_subscribed_events", 1, 10**6),
-            ("connect_seconds", 0.01, 3600),
-            ("attempt_seconds", 0.01, 3600),
-            ("dns_seconds", 0.01, 3600),
-            ("poll_seconds", 0.01, 3600),
-            ("drain_seconds", 0, 3600),
-            ("api_per_second", 0, 10**6),
-            ("publish_per_second", 0, 10**9),
-            ("tests_per_minute", 1, 10**6),
-            ("checks_per_minute", 1, 10**6),
-            ("ramp_per_second", 1, 10**6),
-            ("recovery_per_second", 0.1, 10**5),
-            ("keep_events_days", 0.001, 36_500),
-            ("keep_attempts_days", 0.001, 36_500),
-            ("keep_bodies_days", 0.001, 36_500),
-            ("retry_jitter", 0, 10),
-            ("clock_skew_seconds", 0, 86_400),
-            ("dns_cache_seconds", 0, 86_400),
-            ("idle_connection_seconds", 1, 3600),
-            ("connection_life_seconds", 1, 3600),
-            ("max_waiting_events", 1, 10**9),
-            ("verify_per_minute", 1, 10**6),
-            ("new_urls_per_minute", 1, 10**6),
-            ("verify_interval_seconds", 0, 86_400),
-            ("session_hours", 0.01, 8760),
-            ("session_idle_minutes", 1, 525_600),
-            ("link_hours", 0.01, 8760),
-            ("sign_ins_per_minute", 1, 10**6),
-            ("all_sign_ins_per_minute", 1, 10**6),
-            ("certificate_days", 1, 3650),
-            ("renew_days_before", 0, 3649),
-        ):
+        for f in fields(self):
+            if f.metadata["within"] is None:
+                continue
+            least, most = f.metadata["within"]
             # Written so that nan fails too.
-            if not least <= getattr(self, name) <= most:
-                raise Misconfigured(f"{PREFIX}{name.upper()} must lie between {least} and {most}")
+            if not least <= getattr(self, f.name) <= most:
+                raise Misconfigured(f"{PREFIX}{f.name.upper()} must lie between {least} and {most}")
         if any(not 0 <= delay <= self.retry_window_seconds for delay in self.retry_delays_seconds):
             raise Misconfigured(
                 f"{PREFIX}RETRY_DELAYS_SECONDS must lie between 0 and {PREFIX}RETRY_WINDOW_SECONDS ({self.retry_window_seconds})"
