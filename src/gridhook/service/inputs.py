@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 
 from gridhook.errors import Invalid
@@ -25,7 +26,8 @@ class Issued:
 
 def checked_name(name: object) -> str:
     text = name.strip() if isinstance(name, str) else ""
-    if not text:
+    # Spaces of no width, joiners and marks alone leave nothing to read, and nothing to click on.
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in text):
         raise Invalid("name", "is required: a label that people recognise, for example Production badge sync")
     if len(text) > MAX_NAME:
         raise Invalid("name", f"has {len(text)} characters; at most {MAX_NAME}")

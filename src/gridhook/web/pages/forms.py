@@ -61,7 +61,8 @@ class Form:
 
 
 def sentence(words: str) -> str:
-    """A refusal's words as one: with a capital, and an end."""
+    """A refusal's words as one: with a capital, and an end. What is null in JSON is a field left empty."""
+    words = words.replace(" or be null", " or be empty")
     return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
 
 

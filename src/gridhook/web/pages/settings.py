@@ -10,6 +10,7 @@ import msgspec
 from gridhook.errors import Invalid, NotFound
 from gridhook.model import AuthMethod, Instant, Value, Webhook
 from gridhook.rules.certificates import CertificateState
+from gridhook.rules.retry import is_received
 from gridhook.service.certificates import Shown
 from gridhook.service.webhooks import LONGEST_KEY_DELAY_MS, Detail
 from gridhook.store.promises import MOST_COUNTED, CredentialInfo
@@ -23,6 +24,7 @@ from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
 SETTINGS = ONE + "/settings"
+NEWEST = 20  # attempts that are looked at for what a receiver takes
 
 
 class Draft(Value, frozen=True):
@@ -61,11 +63,13 @@ class Editor:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A webhook's Private Keys. waiting: not in use yet. replaced: the one before, of a change that is not long ago."""
+    """A webhook's Private Keys. waiting: not in use yet. replaced: the one before, of a change that is not long ago. is_taken: something
+    was received with the one in use, so the receiver knows it."""
 
     in_use: CredentialInfo | None
     waiting: CredentialInfo | None
     replaced: CredentialInfo | None
+    is_taken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ async def show(
         families=families(),
         header_names=found.headers,
         typed={"header_name": "", "when": "86400", "at": "", "overlap": "86400", **(typed or {})},
-        keys=keys_of(found, now),
+        keys=await keys_of(front, found, now),
         latest_at=now + LONGEST_KEY_DELAY_MS,
         signers=[Signer(key.id, key.created_at, key.expires_at) for key in found.signing_keys],
         is_proving=webhook.auth_method is AuthMethod.MTLS,
@@ -141,10 +145,19 @@ async def show(
     )
 
 
-def keys_of(found: Detail, now: Instant) -> Keys:
+async def keys_of(front: Front, found: Detail, now: Instant) -> Keys:
     used = [key for key in found.keys if key.activates_at <= now]
     waiting = next((key for key in found.keys if key.activates_at > now), None)
-    return Keys(used[0] if used else None, waiting, used[1] if len(used) > 1 else None)
+    if len(used) < 2:
+        return Keys(used[0] if used else None, waiting, None, False)
+    in_use, replaced = used[:2]
+    webhook = found.webhook
+    newest = (await front.service.store.attempts(webhook.account_id, webhook.id, limit=NEWEST)).attempts
+    # Deliveries that were received longer ago than the newest few attempts are told by health; tests are in the log only.
+    is_taken = (found.health.last_success_at or 0) > in_use.activates_at or any(
+        one.credential_id == in_use.id and is_received(one.outcome) for one in newest
+    )
+    return Keys(in_use, waiting, replaced, is_taken)
 
 
 def certificates_of(found: Detail, now: Instant) -> Certificates:

@@ -7,7 +7,7 @@ nobody watches, nothing is asked.
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -19,7 +19,6 @@ from gridhook.store.promises import Store
 
 LOOK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0  # proxies cut what is silent for longer
-PROOF_SECONDS = 60.0  # how long a session that was ended may still hear that something changed
 MOST = 500  # streams of this process
 MOST_OF_ONE = 16  # of one person, in all their browsers, each of which has six connections to one host
 
@@ -106,22 +105,20 @@ class Streams:
             self._watches.pop(topic).cancel()
 
     async def _told(self, visitor: Visitor, topic: Topic, listener: _Listener) -> AsyncGenerator[bytes, None]:
-        proven_until = time.monotonic() + PROOF_SECONDS
         try:
             yield OPENING
             while not listener.ended:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(listener.woken.wait(), self._heartbeat_seconds)
-                except TimeoutError:
-                    yield HEARTBEAT
                 listener.woken.clear()
-                if time.monotonic() >= proven_until:
-                    if not await self._is_proven(visitor, topic[0]):
-                        return
-                    proven_until = time.monotonic() + PROOF_SECONDS
-                if listener.changed and not listener.ended:
+                # Before each word: who was signed out or removed hears not even that something changed.
+                if listener.ended or not await self._is_proven(visitor, topic[0]):
+                    return
+                if listener.changed:
                     listener.changed = False
                     yield CHANGE
+                else:
+                    yield HEARTBEAT
         finally:
             self.close(visitor, topic, listener)
 
