@@ -276,6 +276,7 @@ class Made:
         named: bool = True,
         issuer: str | None = None,
         names: x509.NameConstraints | None = None,
+        odd: bool | None = None,
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         name = common_name("Corporate CA") if named else x509.Name([])
@@ -294,6 +295,8 @@ class Made:
             builder = builder.add_extension(x509.ExtendedKeyUsage([extended]), critical=False)
         if names is not None:
             builder = builder.add_extension(names, critical=True)
+        if odd is not None:
+            builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x0c\x03foo"), critical=odd)
         if identified:
             builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
         by = signer or self.key
@@ -325,6 +328,11 @@ def test_an_imported_authority_issues_certificates_that_a_strict_receiver_takes(
     assert Ends(caller(tmp_path, *issued(imported)), receiver(imported[0], version=ssl.TLSVersion.TLSv1_3)).shake_hands()
 
 
+def test_an_extension_that_nobody_must_know_does_no_harm() -> None:
+    made = Made(odd=False)
+    assert import_authority(made.certificate, made.key_pem(), now=NOW, signs_from_at=NOW)[0].certificate == made.certificate
+
+
 def test_an_authority_that_was_exported_from_another_gridhook_can_be_imported(ca: tuple[Authority, bytes]) -> None:
     again, _ = import_authority(ca[0].certificate, ca[1], now=NOW, signs_from_at=NOW)
     assert again.fingerprint == ca[0].fingerprint
@@ -352,6 +360,7 @@ OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
         (Made(signs=None), None, 0, "certificate", "keyUsage lacks keyCertSign"),
         (Made(signs=False), None, 0, "certificate", "keyUsage lacks keyCertSign"),
         (Made(extended=ExtendedKeyUsageOID.SERVER_AUTH), None, 0, "certificate", "extendedKeyUsage lacks clientAuth"),
+        (Made(odd=True), None, 0, "certificate", "its extension 1.2.3.4.5 is critical"),
         (Made(identified=False), None, 0, "certificate", "has no subjectKeyIdentifier"),
         (Made(named=False), None, 0, "certificate", "has no subject"),
         (Made(days=(-30, -1)), None, 0, "certificate", "expired at .*: renew it first"),

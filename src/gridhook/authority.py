@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from gridhook.errors import Invalid
 from gridhook.model import Authority, Certificate, Instant, Value
@@ -28,6 +28,19 @@ SERIAL_BYTES = 16
 SHORT_ID = 8  # characters of an authority's id that its name ends in: two names in one bundle must differ
 LEAST_RSA_BITS = 2048
 CURVES = ("secp256r1", "secp384r1")
+# Extensions that OpenSSL, and with it nginx, Node.js and Python, takes when they are critical (X509_supported_extension).
+KNOWN_WHEN_CRITICAL = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    ExtensionOID.CERTIFICATE_POLICIES,
+    ExtensionOID.POLICY_CONSTRAINTS,
+    ExtensionOID.POLICY_MAPPINGS,
+    ExtensionOID.INHIBIT_ANY_POLICY,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS,
+}
 LARGEST_PEM = 64 * 1024
 
 _Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -186,8 +199,17 @@ def issue(
 
 def is_intact(authority: Authority) -> bool:
     """Whether its certificate is the one that it was kept as."""
+    return _is_kept(authority.certificate, authority.fingerprint)
+
+
+def is_chain_intact(certificate: Certificate) -> bool:
+    """The same of a webhook's. Its issuer's, which follows, is that of an authority: see there."""
+    return certificate.chain.isascii() and _is_kept(certificate.chain, certificate.fingerprint)
+
+
+def _is_kept(pem: bytes, fingerprint: str) -> bool:
     try:
-        return facts(authority.certificate).fingerprint == authority.fingerprint
+        return facts(pem).fingerprint == fingerprint
     except (Invalid, ValueError):  # ValueError: its frame can be read, a field of it cannot
         return False
 
@@ -342,11 +364,15 @@ def _refuse_key() -> NoReturn:
 
 def _check_signs(certificate: x509.Certificate) -> None:
     """May it sign client certificates that strict receivers take? Raises `Invalid`."""
-    remake = "make one that does, as docs/mtls.md shows, or let `gridhook ca create` make the authority"
+    remake = "make another as docs/mtls.md shows, or let `gridhook ca create` make the authority"
     try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension):
         raise Invalid("certificate", f"its extensions cannot be read; {remake}") from None
+    for one in extensions:
+        if one.critical and one.oid not in KNOWN_WHEN_CRITICAL:
+            critical = f"its extension {one.oid.dotted_string} is critical"
+            raise Invalid("certificate", f"{critical}, and receivers that do not know it refuse all that it signs; {remake}")
     constraints = _extension(extensions, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         raise Invalid("certificate", f"is not a CA's (basicConstraints does not say CA:TRUE); {remake}")

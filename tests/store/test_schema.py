@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -384,3 +386,44 @@ async def test_the_database_file_is_readable_by_its_owner_only(tmp_path: Path) -
     for file in (tmp_path / "data").iterdir():
         assert file.stat().st_mode & 0o077 == 0, file
     await store.close()
+
+
+async def test_who_may_not_create_tables_can_run_on_a_schema_that_is_current(postgres_url: str, tmp_path: Path) -> None:
+    await open_store(Settings(data_dir=str(tmp_path), database_url=postgres_url)).open()
+    role = f"r{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+            connection.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+            theirs = Settings(data_dir=str(tmp_path), database_url=re.sub("//[^@/]*@", f"//{role}@", postgres_url))
+            store = open_store(theirs)
+            await store.open()
+            assert await store.accounts() == []
+            await store.close()
+            connection.execute("DELETE FROM schema_migrations")
+            with pytest.raises(Misconfigured, match=rf"permission denied .*; the role {role} must own the tables"):
+                await open_store(theirs).open()
+        finally:
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}")
+
+
+async def test_who_only_looks_makes_nothing_in_an_empty_database(postgres_url: str, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="run `gridhook migrate`"):
+        await open_store(Settings(data_dir=str(tmp_path), database_url=postgres_url), migrate=False).open()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
+
+
+async def test_a_database_that_cannot_hold_every_name_is_refused(postgres_server: str, tmp_path: Path) -> None:
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        try:
+            base, question, query = postgres_server.partition("?")
+            url = f"{base.rsplit('/', 1)[0]}/{name}{question}{query}"
+            with pytest.raises(Misconfigured, match=r"encoding is LATIN1.*ENCODING 'UTF8'"):
+                await open_store(Settings(data_dir=str(tmp_path), database_url=url)).open()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -62,8 +62,9 @@ class Commands(click.Group):
             raise Failure(str(error)) from None
         except UnicodeDecodeError as error:
             raise Failure(f"the input is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
-        except UnicodeEncodeError as error:
-            raise Failure(f"not UTF-8: {safe(error.object)}; give arguments and settings in UTF-8") from None
+        except UnicodeEncodeError:
+            # What it was is not repeated: it may be a key.
+            raise Failure("an argument or a setting is not UTF-8") from None
         except BrokenPipeError:
             raise
         except OSError as error:

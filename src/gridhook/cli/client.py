@@ -64,7 +64,7 @@ class Client:
             parts = urlsplit(url)
         except ValueError:
             parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
             raise GridhookError(f"{url!r} is not the base URL of a server, such as http://127.0.0.1:8080")
         self._base = url.rstrip("/")
         self._advice = advice
@@ -93,8 +93,9 @@ class Client:
         self, method: str, path: str, body: bytes | None = None, headers: Sequence[str] = (), *, seconds: float = TOTAL_SECONDS
     ) -> Answer:
         """path: with its query. headers: whole lines. Raises `NoAnswer`."""
-        if any(character in header for header in headers for character in "\r\n\0"):
-            raise GridhookError("what goes into a header (a key, an account's id) must not contain line ends")
+        if any(not header.isascii() or character in header for header in headers for character in "\r\n\0"):
+            # The header is not repeated: it may be the one with the key.
+            raise GridhookError("what goes into a header (a key, an account's id) must be ASCII, without line ends")
         curl, answer, head = self._curl, BytesIO(), BytesIO()
         curl.reset()  # options only; the connection stays
         curl.setopt(pycurl.URL, self._base + path)

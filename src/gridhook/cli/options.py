@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NONE = "none"
 UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LONGEST_MS = 36_500 * 86_400_000  # a century: instants stay such as can be written
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhd])+", re.ASCII)
 _PART = re.compile(r"([0-9]+)([smhd])", re.ASCII)
 
@@ -25,7 +26,10 @@ def duration_ms(text: str) -> int:
     """Milliseconds of `90s`, `15m`, `2h`, `7d`, `1h30m`. Raises `ValueError` with a sentence."""
     if not _DURATION.fullmatch(text):
         raise ValueError("must be a duration such as 90s, 15m, 2h, 7d or 1h30m")
-    return sum(int(count) * UNIT_MS[unit] for count, unit in _PART.findall(text))
+    found = sum(int(count) * UNIT_MS[unit] for count, unit in _PART.findall(text))
+    if found > LONGEST_MS:
+        raise ValueError("must be at most 36500d")
+    return found
 
 
 class InOrder(click.Group):

@@ -18,6 +18,7 @@ from gridhook.telemetry import Log
 from gridhook.vault import SealBroken, Vault
 
 NAME = "gridhook webhook CA"
+LONGEST_NOTICE_MS = 365 * 86_400_000
 DEFAULT_NOTICE_MS = 7 * 86_400_000  # how long a new authority is published before it signs, unless one says otherwise
 
 
@@ -143,7 +144,9 @@ class Authorities:
         return await self._store.add_authority(*self._made(now, now), first=True)
 
     async def _notice(self, signs_in_ms: int) -> int:
-        """The first one has nobody to take over from: it signs at once."""
+        """The first one has nobody to take over from: it signs at once. Raises `Invalid("signs_in")`."""
+        if signs_in_ms > LONGEST_NOTICE_MS:
+            raise Invalid("signs_in", "must be at most 365d: an authority lasts for ten years, and must sign for most of them")
         return signs_in_ms if await self.listed() else 0
 
     def _made(self, now: Instant, signs_from_at: Instant) -> tuple[Authority, Sealed]:

@@ -68,7 +68,10 @@ def remove_authority(connection: Connection, authority_id: str, now: Instant) ->
         raise Conflict(f"authority {authority_id} signs; roll over to another first")
     certificate_id = certificate_in_use(connection, authority_id, now)
     if certificate_id is not None:
-        raise Conflict(f"authority {authority_id} issued {certificate_id}, which is in use: receivers must be able to check it")
+        raise Conflict(
+            f"authority {authority_id} issued {certificate_id}, which is in use: receivers must be able to check it. Move its webhooks "
+            f"with `gridhook ca reissue --from {authority_id}`; what is only fallen back on goes 7 days after it was replaced"
+        )
     connection.change("remove_authority", id=authority_id, now=now, nothing=b"")
 
 

@@ -159,18 +159,41 @@ class Postgres:
         except psycopg.Error as error:
             raise Misconfigured(f"GRIDHOOK_DATABASE_URL: {error}") from None
         try:
-            with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-                connection.execute("CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")
+            encoding = connection.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise Misconfigured(
+                    f"the database's encoding is {encoding}, which cannot hold every name and payload: create it with "
+                    "ENCODING 'UTF8' TEMPLATE template0"
+                )
+            if migrate:
+                self._make_register(connection)
             bring_up("postgres", self._version(connection), migrate, lambda step: self._apply(connection, step))
             self.measure(PostgresConnection(connection, self._queries))
+        except errors.InsufficientPrivilege as error:
+            # Of the message the first line alone: the others show the statement.
+            said = str(error).partition("\n")[0]
+            remedy = f"the role {connection.info.user} must own the tables; to migrate it needs CREATE on the schema, too"
+            raise Misconfigured(f"the database cannot be used: {said}; {remedy}") from None
         except psycopg.Error as error:
             raise Misconfigured(f"the database cannot be used: {error}") from None
         finally:
             connection.close()
 
     @staticmethod
-    def _version(connection: psycopg.Connection[Row]) -> int:
+    def _has_register(connection: psycopg.Connection[Row]) -> bool:
+        ((found,),) = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchall()
+        return bool(found)
+
+    def _make_register(self, connection: psycopg.Connection[Row]) -> None:
+        """Of the migrations. Where it is there nothing is asked that takes the right to create."""
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            if not self._has_register(connection):
+                connection.execute("CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")
+
+    def _version(self, connection: psycopg.Connection[Row]) -> int:
+        if not self._has_register(connection):
+            return 0
         ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchall()
         return int(version)
 

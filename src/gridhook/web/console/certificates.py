@@ -114,7 +114,7 @@ def pem_file(certificate: Certificate) -> Reply:
         NO_SNIFF,
         NO_STORE,
     ]
-    return Reply(200, certificate.chain, headers)
+    return Reply(200, shapes.pem_of(certificate), headers)
 
 
 def routes(service: Service, authenticate: Authenticator) -> list[Route]:

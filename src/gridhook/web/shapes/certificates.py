@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from gridhook import model
+from gridhook.authority import is_chain_intact
+from gridhook.errors import Unavailable
 from gridhook.rules.certificates import CertificateState
 from gridhook.rules.instants import rfc3339
 from gridhook.service.certificates import Shown
@@ -59,7 +62,16 @@ def shown(one: Shown) -> Certificate:
 
 
 def with_pem(one: Shown) -> CertificateWithPem:
-    return CertificateWithPem(**_members(one), pem=one.certificate.chain.decode("ascii"))
+    return CertificateWithPem(**_members(one), pem=pem_of(one.certificate).decode("ascii"))
+
+
+def pem_of(certificate: model.Certificate) -> bytes:
+    """Raises `Unavailable` for one that is not any more what we issued."""
+    if not is_chain_intact(certificate):
+        raise Unavailable(
+            f"certificate {certificate.id} was damaged in the database; issue the next one, or let an operator restore its row"
+        )
+    return certificate.chain
 
 
 def presented(all: tuple[Shown, ...], last_used: str | None) -> Presented:
