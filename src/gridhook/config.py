@@ -34,7 +34,9 @@ class Settings:
     # where things are
     data_dir: str = _setting("gridhook-data", "directory of the embedded database and the master key; made on first start, mode 0700")
     database_url: str = _setting(
-        "", "empty: SQLite in the data directory; else sqlite:///path or postgresql://user:password@host/name", secret=True
+        "",
+        "empty: SQLite in the data directory; else sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name",
+        secret=True,
     )
     listen: str = _setting("127.0.0.1:8080", "host:port of the HTTP server")
     public_url: str = _setting("", "base of the URLs that receivers see (dataschema); empty: http://<listen>")

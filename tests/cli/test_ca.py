@@ -109,4 +109,10 @@ def test_what_cannot_be_imported_is_said_and_nothing_is_kept(shell: Shell):
     assert missing.returncode == 1
     assert "no.key" in missing.stderr
     assert shell.run("ca", "roll", "--signs-in", "soon").returncode == 2
+    before = shell.ok("ca", "show")
+    for late in ("366d", "36500d"):
+        refused = shell.run("ca", "roll", "--signs-in", late)
+        assert (refused.returncode, "signs_in: must be at most 365d" in refused.stderr) == (1, True)
+    assert shell.run("ca", "roll", "--signs-in", "99999999d").returncode == 2
+    assert shell.ok("ca", "show") == before
     assert "no certificate authority yet" in shell.ok("ca", "show")

@@ -88,6 +88,15 @@ def test_a_damaged_secret_stops_nobody_but_who_needs_it_and_is_named_by_its_row(
     assert hurt in resealed.stderr
 
 
+def test_where_the_master_key_is_missing_nothing_else_is_said_to_be_broken(shell: Shell):
+    shell.ok("ca", "create")
+    (shell.directory / "data" / "master.key").write_text("other:" + "A" * 43 + "=\n")
+    _, found = findings(shell)
+    assert found["stored secrets"]["level"] == "fail"
+    assert "load the master key" in found["stored secrets"]["remedy"]
+    assert "authority" not in found
+
+
 def test_a_secret_with_one_bit_changed_is_found_too(shell: Shell):
     shell.ok("accounts", "add", "Example")
     with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:

@@ -40,9 +40,12 @@ def test_the_same_event_twice_is_a_duplicate_and_other_content_is_refused(served
         (("ag.landing_page.created", "--data", "@missing.json"), "missing.json"),
         (("ag.landing_page.created", "--example", "--time", "yesterday"), "/time"),
         (("ag.landing_page.created", "--example", "--key", "ghp_wrong"), "publisher key is unknown"),
+        (("ag.landing_page.created", "--example", "--key", "ghp_wr\u00f6ng"), "must be ASCII"),
         (("ag.landing_page.created", "--example", "--account", "acc_other"), "may publish for account"),
         (("ag.landing_page.created", "--example", "--url", "http://127.0.0.1:1"), "127.0.0.1:1"),
         (("ag.landing_page.created", "--example", "--url", "nonsense"), "is not the base URL"),
+        (("ag.landing_page.created", "--example", "--url", "http://[::1"), "is not the base URL"),
+        (("ag.landing_page.created", "--example", "--url", "http://h\u00f6st"), "is not the base URL"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from accessgrid import AccessGrid
 from cryptography import x509
@@ -223,6 +224,22 @@ async def test_a_certificate_can_be_read_as_json_or_downloaded_as_a_file(anna):
     for missing in ("crt_nope", "crt_nope.pem", ".pem", "%00", "a" * 99, f"{row['id']}.pem.pem"):
         answer = await anna.call("GET", f"{path}/{missing}")
         assert (answer.status, answer.message) == (404, "Certificate not found"), missing
+
+
+async def test_a_damaged_certificate_is_said_to_be_damaged_and_never_handed_out(anna):
+    created = await anna.create(NOBODY)
+    path = f"/{created['id']}/certificates"
+    (row,) = (await anna.call("GET", path)).json()["certificates"]
+    with contextlib.closing(apsw.Connection(str(Path(anna.world.gridhook.settings.data_dir) / "gridhook.db"))) as database:
+        database.set_busy_timeout(10_000)
+        chain = database.execute("SELECT chain FROM webhook_certificates").fetchall()[0][0]
+        for damaged in (chain[:300] + b"\xff" + chain[301:], chain[:300] + bytes([chain[300] ^ 1]) + chain[301:], b""):
+            database.execute("UPDATE webhook_certificates SET chain = ?", (damaged,))
+            for name in (row["id"], f"{row['id']}.pem"):
+                answer = await anna.call("GET", f"{path}/{name}")
+                assert answer.status == 503
+                assert f"certificate {row['id']} was damaged in the database; issue the next one" in answer.message
+            assert (await anna.call("GET", path)).status == 200
 
 
 async def test_a_certificate_of_another_webhook_is_not_found_through_ones_own(anna):

@@ -171,6 +171,7 @@ class Engine:
         except TimeoutError:
             waiting = self.dispatcher.recorder.waiting
             self._log.error("the database is away: finished attempts are not written, and will be made again", attempts=waiting)
+            await self.dispatcher.recorder.let_go()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -142,7 +142,8 @@ class Dispatcher:
                     await self._sleep()
                 pause = 0.1
             except GridhookError as trouble:
-                self._log.warning("the dispatcher waits for the database", error=str(trouble))
+                cause = " ".join(str(trouble.__cause__ or "").split())  # in the database's own words, which callers do not hear
+                self._log.warning("the dispatcher waits for the database", error=str(trouble), cause=cause or None)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 

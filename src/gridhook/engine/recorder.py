@@ -91,7 +91,13 @@ class Recorder:
         return ours
 
     async def drain(self) -> None:
-        """Wait until all that was added is written or let go."""
+        """Wait until all that was added is written or let go. Who waits no longer leaves the writes as they are: see `waiting`."""
         while self._batch or self._writes:
             self._flush()
-            await asyncio.gather(*self._writes, return_exceptions=True)
+            await asyncio.wait(self._writes)
+
+    async def let_go(self) -> None:
+        """Of what is not written: when their leases have run out, others make these attempts again."""
+        for write in self._writes:
+            write.cancel()
+        await asyncio.gather(*self._writes, return_exceptions=True)
