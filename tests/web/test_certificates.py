@@ -233,6 +233,7 @@ async def test_a_damaged_certificate_is_said_to_be_damaged_and_never_handed_out(
     with contextlib.closing(apsw.Connection(str(Path(anna.world.gridhook.settings.data_dir) / "gridhook.db"))) as database:
         database.set_busy_timeout(10_000)
         chain = database.execute("SELECT chain FROM webhook_certificates").fetchall()[0][0]
+        assert isinstance(chain, bytes)
         for damaged in (chain[:300] + b"\xff" + chain[301:], chain[:300] + bytes([chain[300] ^ 1]) + chain[301:], b""):
             database.execute("UPDATE webhook_certificates SET chain = ?", (damaged,))
             for name in (row["id"], f"{row['id']}.pem"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from gridhook.errors import Invalid
@@ -228,6 +231,20 @@ async def test_an_event_is_shown_as_it_is_sent_with_its_delivery_to_each_webhook
     assert {row["webhook_id"]: row["state"] for row in event["deliveries"]} == {good["id"]: "delivered", pending["id"]: "held"}
     theirs = await world.signed("GET", f"/v1/console/events/{path}", tenant=world.theirs)
     assert (theirs.status, theirs.message) == (404, "Event not found")
+
+
+async def test_an_answer_is_json_even_where_a_payload_is_none_any_more(world):
+    async with Receiver() as receiver:
+        webhook = await world.create(receiver.url)
+        await world.verified(webhook["id"])
+        await world.publish({**LOW, "id": "hurt"})
+        attempt = (await world.attempts(webhook["id"], 2))[0]
+    with contextlib.closing(apsw.Connection(str(Path(world.gridhook.settings.data_dir) / "gridhook.db"))) as database:
+        database.set_busy_timeout(10_000)
+        database.execute("UPDATE events SET payload = x'7bff7d'")
+    assert (await told(world, "/v1/console/events/hurt"))["payload"] is None
+    shown = await told(world, f"/v1/console/webhooks/{webhook['id']}/attempts/{attempt['id']}")
+    assert (shown["event_id"], shown["request"]["payload"]) == ("hurt", None)
 
 
 async def test_what_did_not_arrive_is_counted_by_reason_and_minutes_count_what_was_tried(world):

@@ -21,5 +21,14 @@ class Shape(msgspec.Struct):
     """A JSON object."""
 
 
+def json_of(payload: bytes | None) -> msgspec.Raw | None:
+    """As it is kept. None too where it is no JSON any more: then it was damaged in the database, and an answer must be JSON."""
+    try:
+        msgspec.json.decode(payload or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return msgspec.Raw(payload or b"")
+
+
 def time_of(at: Instant | None) -> Time | None:
     return None if at is None else rfc3339(at)

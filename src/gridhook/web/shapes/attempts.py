@@ -19,7 +19,7 @@ from gridhook.rules.instants import rfc3339
 from gridhook.rules.refusals import may_have_been_presented
 from gridhook.store.promises import AttemptDetail as FoundAttempt
 from gridhook.web import curl
-from gridhook.web.shapes import Shape, Time, time_of
+from gridhook.web.shapes import Shape, Time, json_of, time_of
 
 _SHOWN_NAME = 200
 _SHOWN_VALUE = 8192
@@ -95,7 +95,10 @@ class Request(Shape):
     """What was sent, as far as it was kept."""
 
     method: Literal["POST"]
-    payload: Annotated[Raw | None, Meta(description="The CloudEvent. null: dropped by retention, or a handshake's, which is not kept.")]
+    payload: Annotated[
+        Raw | None,
+        Meta(description="The CloudEvent. null: dropped by retention, damaged, or a handshake's, which is not kept."),
+    ]
     curl: Annotated[
         str | None,
         Meta(description="A command that repeats the request, to be run with the masked parts in its environment; null without payload."),
@@ -132,7 +135,7 @@ def in_full(found: FoundAttempt, headers: tuple[str, ...] = (), certificates: Se
         certified = ids.is_certificate_id(attempt.credential_id)
         with_key = attempt.credential_id is not None and not certified
         command = curl.command(attempt.url, payload, with_key=with_key, with_certificate=certified, headers=headers)
-    request = Request(method="POST", payload=None if payload is None else Raw(payload), curl=command)
+    request = Request(method="POST", payload=json_of(payload), curl=command)
     presented = None
     if may_have_been_presented(attempt.outcome):
         presented = next((one for one in certificates if one.id == attempt.credential_id), None)

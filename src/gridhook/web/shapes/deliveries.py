@@ -11,7 +11,7 @@ from gridhook.model import DeliveryState, FailureReason, Origin
 from gridhook.rules.instants import rfc3339
 from gridhook.store.promises import EventDetail as FoundEvent
 from gridhook.store.promises import Undelivered as Counted
-from gridhook.web.shapes import Shape, Time, time_of
+from gridhook.web.shapes import Shape, Time, json_of, time_of
 
 
 class Delivery(Shape):
@@ -51,7 +51,7 @@ class EventDetail(Shape):
     accepted_at: Time
     expires_at: Annotated[Time, Meta(description="After this no attempt starts, redeliveries aside.")]
     is_test: bool
-    payload: Annotated[Raw | None, Meta(description="The CloudEvent as it is sent; null: dropped by retention.")]
+    payload: Annotated[Raw | None, Meta(description="The CloudEvent as it is sent; null: dropped by retention, or damaged.")]
     deliveries: Annotated[list[Delivery], Meta(description="By webhook, then by age.")]
 
 
@@ -108,7 +108,7 @@ def event(found: FoundEvent) -> EventDetail:
         accepted_at=rfc3339(stored.accepted_at),
         expires_at=rfc3339(stored.expires_at),
         is_test=stored.is_test,
-        payload=Raw(stored.payload) if stored.payload else None,
+        payload=json_of(stored.payload),
         deliveries=[delivery(one) for one in found.deliveries],
     )
 
