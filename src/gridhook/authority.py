@@ -133,7 +133,9 @@ def import_authority(certificate_pem: bytes, key_pem: bytes, *, now: Instant, si
     try:
         certificate.verify_directly_issued_by(certificate)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        raise Invalid("certificate", "its signature is not by its own key: it was altered, or is another certificate's copy") from None
+        raise Invalid(
+            "certificate", "its signature is not by its own key: it was altered, is another's copy, or signed with SHA-1"
+        ) from None
     authority_id = ids.authority_id(os.urandom(ids.ID_BYTES))
     return _authority(authority_id, certificate, now, signs_from_at), _key_pem(key)
 

@@ -122,7 +122,7 @@ REASONS = MappingProxyType(
         ),
         Reason.CREDENTIAL_UNAVAILABLE: Diagnosis(
             "Our copy of this webhook's key or certificate is missing or could not be decrypted; nothing was sent",
-            "This is on the sender's side: its operator must restore what was stored. "
+            "This is on the sender's side: its operator must load the master key that it is sealed under, or restore what was stored. "
             "Until then, a new key or certificate for the webhook helps too.",
         ),
         Reason.CREDENTIAL_EXPIRED: Diagnosis(
