@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
@@ -217,6 +218,29 @@ async def test_a_private_key_is_changed_step_by_step_and_can_be_taken_back(stage
     await page.goto(settings(stage, webhook))
     assert used not in await page.content()
     await expect(current).to_contain_text("Let your endpoint forget the old key")
+
+
+@pytest.mark.parametrize(
+    ("section", "button", "secret"),
+    [("Private Key", "Make a new Private Key", "[0-9a-f]{64}"), ("Signing (Standard Webhooks)", "Start signing", "whsec_.+")],
+)
+async def test_a_form_that_is_sent_twice_makes_one_key_and_shows_it(
+    stage: Stage, receiver: Receiver, section: str, button: str, secret: str
+) -> None:
+    webhook = await webhook_of(stage, receiver.url)
+    page = await stage.sign_in(scripts=False)
+    await page.goto(settings(stage, webhook))
+    form = panel(page, section).locator("form").filter(has=page.get_by_role("button", name=button))
+    fields = await form.evaluate("form => Object.fromEntries(new FormData(form))")
+    target = str(await form.get_attribute("action")).partition("#")[0]
+    for _ in range(2):
+        answer = await page.request.post(stage.world.base_url + target, form=fields, max_redirects=0)
+        assert answer.status == 303
+    await page.goto(stage.world.base_url + answer.headers["location"])
+    await expect(panel(page, section)).to_contain_text("nothing was made twice")
+    assert re.fullmatch(secret, await panel(page, section).locator("code.secret").inner_text())
+    keys = await stage.world.signed("GET", f"/v1/console/webhooks/{webhook.id}")
+    assert len(keys.json()["private_keys"]) + len(keys.json()["signing_keys"]) == 2
 
 
 async def test_deliveries_are_signed_the_key_changes_with_an_overlap_and_signing_stops(stage: Stage, receiver: Receiver) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gridhook.errors import Conflict, Invalid, NotFound
 from gridhook.model import Instant
 from gridhook.rules.instants import parse_rfc3339
+from gridhook.service.webhooks import Detail
 from gridhook.web.call import Call, is_id
 from gridhook.web.operations import page
 from gridhook.web.pages.forms import Form
 from gridhook.web.pages.front import Front
-from gridhook.web.pages.settings import SETTINGS, address, sentence, show
+from gridhook.web.pages.settings import SETTINGS, address, detail_of, newest_key, newest_signing_key, sentence, show
+from gridhook.web.pages.views import View
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
 
@@ -27,6 +31,8 @@ class Keys:
         view, form = await self._front.change(call)
         webhook = await self._front.webhook(view, call)
         typed = {"when": form.text("when"), "at": form.text("at")}
+        if await self._came_late(view, call, form, newest_key):
+            return self._front.go(address(view, webhook.id) + "?twice=private_key")
         try:
             at = _activation(form, self._front.service.clock.now())
             issued = await self._front.service.webhooks.rotate_key(view.account.id, webhook.id, activates_at=at)
@@ -65,6 +71,8 @@ class Keys:
         overlap = form.text("overlap") or "86400"
         if overlap not in OVERLAPS:
             return await show(self._front, view, call, status=422, errors={"overlap": "Choose one of these."})
+        if await self._came_late(view, call, form, newest_signing_key):
+            return self._front.go(address(view, webhook.id) + "?twice=overlap")
         issued = await self._front.service.webhooks.rotate_signing_key(view.account.id, webhook.id, overlap_seconds=int(overlap))
         self._front.note(view, "made a new signing key", webhook=webhook.id, key=issued.id)
         return await self._front.done(view, address(view, webhook.id), signing_key=issued.text)
@@ -77,6 +85,12 @@ class Keys:
         self._front.note(view, "stopped signing", webhook=webhook.id)
         words = "Deliveries carry no signature any more; the signing keys are forgotten."
         return await self._front.done(view, address(view, webhook.id), notice=words)
+
+    async def _came_late(self, view: View, call: Call, form: Form, newest: Callable[[Detail], str]) -> bool:
+        """A form that was sent twice, as by a second click, or when somebody else had been faster: the key that it saw is the newest no
+        more. What the first one made is still to be shown."""
+        seen = form.text("seen")
+        return bool(seen) and seen != newest(await detail_of(self._front, view, call))
 
 
 def _activation(form: Form, now: Instant) -> Instant | None:

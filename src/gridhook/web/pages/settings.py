@@ -136,6 +136,8 @@ async def show(
         header_names=found.headers,
         typed={"header_name": "", "when": "86400", "at": "", "overlap": "86400", **(typed or {})},
         keys=await keys_of(front, found, now),
+        newest_key=newest_key(found),
+        newest_signing_key=newest_signing_key(found),
         latest_at=now + LONGEST_KEY_DELAY_MS,
         signers=[Signer(key.id, key.created_at, key.expires_at) for key in found.signing_keys],
         is_proving=webhook.auth_method is AuthMethod.MTLS,
@@ -143,6 +145,18 @@ async def show(
         found=None,
         needs_https=False,
     )
+
+
+NO_KEY = "none"
+
+
+def newest_key(found: Detail) -> str:
+    """Of the Private Keys, those that wait included."""
+    return found.keys[0].id if found.keys else NO_KEY
+
+
+def newest_signing_key(found: Detail) -> str:
+    return next((key.id for key in found.signing_keys if key.expires_at is None), NO_KEY)
 
 
 async def keys_of(front: Front, found: Detail, now: Instant) -> Keys:
@@ -185,7 +199,12 @@ class Settings:
 
     @page("seeSettings", "The settings of a webhook")
     async def look(self, call: Call) -> Reply:
-        return await show(self._front, await self._front.view(call), call)
+        view = await self._front.view(call)
+        # Where a form came twice: see `keys`.
+        twice = call.argument("twice")
+        made = "A new key had been made already when this form arrived: nothing was made twice."
+        errors = {twice: made} if twice in ("private_key", "overlap") else None
+        return await show(self._front, view, call, errors=errors)
 
 
 def routes(front: Front) -> list[Route]:
