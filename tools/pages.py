@@ -65,8 +65,9 @@ def commands_page() -> str:
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
     """Every command that a user can type, groups included, in the order of `--help`."""
-    # A fixed width: the page must not depend on the terminal in which it is written.
-    yield from _below(click.Context(command_line, info_name="gridhook", terminal_width=100, max_content_width=100), command_line)
+    # As people meet them, but for a fixed width: the page must not depend on the terminal in which it is written.
+    settings = {**command_line.context_settings, "terminal_width": 100, "max_content_width": 100}
+    yield from _below(click.Context(command_line, info_name="gridhook", **settings), command_line)
 
 
 def _below(context: click.Context, command: click.Command) -> Iterator[tuple[click.Context, click.Command]]:
