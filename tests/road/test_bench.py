@@ -110,3 +110,24 @@ def test_a_run_whose_server_never_got_to_the_retries_ends_and_fails_and_calls_no
     assert "still owed: 4 wait for a retry" in output
     assert "STILL OWED" in output
     assert "LOST EVENTS" not in output
+
+
+@pytest.mark.timeout(120)
+def test_a_load_of_so_many_events_sends_no_more_when_its_first_are_answered_before_its_last_connections_are_made(tmp_path: Path):
+    with rig(tmp_path) as made:
+        made.wait_verified(made.add_webhook())
+        assert len(made.publish("few", events=5, connections=60, seconds=30.0).ids) == 5
+        assert made.wait_received(5, 10.0) == 5
+
+
+@pytest.mark.timeout(120)
+def test_a_load_whose_server_dies_ends_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    def kill_when_some_arrived() -> None:
+        if made.control("stats")["received"]:
+            made.server.popen.kill()
+
+    with rig(tmp_path) as made:
+        made.wait_verified(made.add_webhook())
+        with pytest.raises(RuntimeError, match="the publisher of cut ended with 1"):
+            made.publish("cut", kill_when_some_arrived, connections=8, seconds=60.0)
+        assert "the server closed a connection whose publish it had not answered" in capfd.readouterr().err

@@ -168,10 +168,14 @@ class Rig:
         } | plan
         path.write_bytes(msgspec.json.encode(said))
         with subprocess.Popen([sys.executable, "-m", "gridhook.bench.publisher", str(path)]) as popen:
-            while popen.poll() is None:
-                if during is not None:
-                    during()
-                time.sleep(0.05)
+            try:
+                while popen.poll() is None:
+                    if during is not None:
+                        during()
+                    time.sleep(0.05)
+            except BaseException:  # whatever ends the waiting, Ctrl-C and a test's time limit too: do not wait for the rest of the load
+                popen.kill()
+                raise
             if popen.returncode:
                 raise RuntimeError(f"the publisher of {name} ended with {popen.returncode}")
         return msgspec.json.decode(result.read_bytes(), type=Sent)

@@ -49,7 +49,8 @@ class Load:
         self.sent = Sent([], [], {}, time.monotonic_ns(), 0)
         self.deadline = time.monotonic() + plan.seconds
         self.done = asyncio.Event()
-        self.open = 0
+        self.open = plan.connections
+        self.failure = ""
         self.idle: list[Connection] = []
         self.draining = False
         content = "application/json" if plan.batch == 1 else "application/cloudevents-batch+json"
@@ -79,29 +80,49 @@ class Load:
         if not self.open:
             self.done.set()
 
+    def failed(self, why: str) -> None:
+        self.failure = why
+        self.done.set()
+
 
 class Connection(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self.load = load
+        self.sending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
-        self.load.open += 1
         if self.load.plan.rate:
             self.load.idle.append(self)
         else:
+            self.go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self in self.load.idle:  # a server may close what rests
+            self.load.idle.remove(self)
+            self.load.ended()
+        elif self.sending:
+            self.load.failed("the server closed a connection whose publish it had not answered")
+
+    def go_on(self) -> None:
+        """The next publish, if there is one: the last may have gone out while this connection was made, or waited after a 503."""
+        if self.load.more():
             self.send()
+        else:
+            self.load.ended()
 
     def send(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.ids, request = self.load.next()
         self.began = time.monotonic_ns()
+        self.sending = True
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
     def on_message_complete(self) -> None:
+        self.sending = False
         status = self.parser.get_status_code()
         sent = self.load.sent
         if status == 202:
@@ -113,19 +134,16 @@ class Connection(asyncio.Protocol):
             self.load.idle.append(self)
             if self.load.draining and len(self.load.idle) == self.load.open:
                 self.load.done.set()
-        elif self.load.more():
-            if status == 503:  # told to come back later: do
-                asyncio.get_running_loop().call_later(0.2, self.send)
-            else:
-                self.send()
+        elif status == 503:  # told to come back later: do
+            asyncio.get_running_loop().call_later(0.2, self.go_on)
         else:
-            self.load.ended()
+            self.go_on()
 
 
 async def steady(load: Load) -> None:
     """Open loop: the next event leaves when its time has come, whether earlier ones are answered or not."""
     began = time.monotonic()
-    while load.more():
+    while load.more() and not load.failure:
         owed = int((time.monotonic() - began) * load.plan.rate) - load.number
         for _ in range(owed):
             if not load.idle:
@@ -133,7 +151,7 @@ async def steady(load: Load) -> None:
             load.idle.pop().send()
         await asyncio.sleep(0.0005)
     load.draining = True
-    if len(load.idle) < load.open:
+    if len(load.idle) < load.open and not load.failure:
         await load.done.wait()
 
 
@@ -146,6 +164,8 @@ async def run(plan: Plan) -> Sent:
         await steady(load)
     else:
         await load.done.wait()
+    if load.failure:
+        raise SystemExit(load.failure)
     load.sent.ended_ns = time.monotonic_ns()
     return load.sent
 
