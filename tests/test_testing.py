@@ -84,3 +84,15 @@ async def test_waiting_for_more_than_arrives_says_how_many_did():
 def test_a_fake_clock_moves_only_when_told():
     clock = FakeClock(1000)
     assert (clock.now(), clock.advance(seconds=1.5, ms=3), clock.now()) == (1000, 2503, 2503)
+
+
+async def test_who_stops_waiting_for_a_receiver_at_the_moment_that_something_arrives_has_stopped():
+    def answer(_: object) -> Reply:
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        return Reply()
+
+    async with Receiver(answer) as receiver:
+        waiting = asyncio.ensure_future(receiver.received(1))
+        await exchange(receiver, post(b"1"))
+        await asyncio.wait({waiting}, timeout=10)
+    assert waiting.cancelled()

@@ -159,7 +159,8 @@ async def _stopped_or_broken(stop: asyncio.Event, engine: Engine) -> bool:
         if engine.is_broken():
             return True
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+            async with asyncio.timeout(WATCH_SECONDS):
+                await stop.wait()
     return False
 
 

@@ -197,7 +197,8 @@ class Receiver:
         entry = (done, waiter)
         self._waiters.append(entry)
         try:
-            await asyncio.wait_for(waiter, within)
+            async with asyncio.timeout(within):
+                await waiter
         except TimeoutError:
             raise TimeoutError(complaint()) from None
         finally:

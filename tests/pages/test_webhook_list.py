@@ -145,10 +145,12 @@ async def test_the_list_renews_itself_when_something_changes(stage: Stage, recei
     await page.goto(stage.base + "/webhooks")
     row = page.get_by_role("row", name="Doors")
     await expect(row).to_contain_text("Pending")
+    await expect(row).to_contain_text("the body is no complete JSON object")
     receiver.handshake = echo
     async with page.expect_response(re.compile("/changes")):
         await page.reload()
     await stage.world.gridhook.service.webhooks.verify(stage.world.ours.account_id, created["id"])
     await expect(row).to_contain_text("Verified")
+    await expect(row).not_to_contain_text("JSON")
     await stage.world.publish(LOW)
     await expect(row).to_contain_text("received (200)")

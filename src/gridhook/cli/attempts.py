@@ -180,7 +180,8 @@ class _Viewer:
             # Where nothing matches, the newest shown stays where it is: what began before the last look has ended and was seen.
             old, looked, now = False, now, service.clock.now()
             try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
             except TimeoutError:
                 continue
 

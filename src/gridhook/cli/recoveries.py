@@ -137,7 +137,8 @@ async def _follow(service: Service, recovery: Recovery) -> Recovery:
     with click.progressbar(length=max(1, recovery.total), label="sending again", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         while recovery.state is RecoveryState.RUNNING and not stop.is_set():
             try:
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
             except TimeoutError:
                 recovery = await service.store.recovery(recovery.account_id, recovery.webhook_id, recovery.id)
                 bar.update(min(recovery.examined, bar.length or 0) - bar.pos)

@@ -167,7 +167,8 @@ class Engine:
         if not finished:
             await self.dispatcher.wait_idle(LAST_SECONDS)
         try:
-            await asyncio.wait_for(self.dispatcher.recorder.drain(), LAST_SECONDS)
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.dispatcher.recorder.drain()
         except TimeoutError:
             waiting = self.dispatcher.recorder.waiting
             self._log.error("the database is away: finished attempts are not written, and will be made again", attempts=waiting)

@@ -227,7 +227,8 @@ class Dispatcher:
         if self._waiting_lanes:
             seconds = min(seconds, CLAIM_SECONDS)  # the next part of the line, or a lane that waited for more slots
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         self._wake.clear()
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -241,7 +242,8 @@ class Dispatcher:
     async def wait_idle(self, seconds: float) -> bool:
         """True when nothing is in flight any more within `seconds`."""
         try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True

@@ -40,5 +40,6 @@ class Janitor:
 
     async def _sleep(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._pause)
+            async with asyncio.timeout(self._pause):
+                await self._wake.wait()
         self._wake.clear()

@@ -40,7 +40,8 @@ class Pruner:
             except Exception as defect:  # too much kept for a while is better than a road that ends with us
                 self._log.error("what is old cannot be forgotten by a defect of ours", error=repr(defect))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), PAUSE_SECONDS)
+                async with asyncio.timeout(PAUSE_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _once(self) -> None:

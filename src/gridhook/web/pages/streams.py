@@ -109,7 +109,8 @@ class Streams:
             yield OPENING
             while not listener.ended:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(listener.woken.wait(), self._heartbeat_seconds)
+                    async with asyncio.timeout(self._heartbeat_seconds):
+                        await listener.woken.wait()
                 listener.woken.clear()
                 # Before each word: who was signed out or removed hears not even that something changed.
                 if listener.ended or not await self._is_proven(visitor, topic[0]):

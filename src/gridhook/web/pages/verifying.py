@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from gridhook.errors import TooMany
 from gridhook.model import Attempt, AttemptFilter, AttemptKind, Instant, Reason, Unreachable, Webhook
 from gridhook.rules import challenge
+from gridhook.store.promises import Store
 from gridhook.web.call import Call
 from gridhook.web.operations import page
 from gridhook.web.pages.forms import sentence
@@ -40,8 +41,7 @@ async def watch(front: Front, webhook: Webhook, page: str = "") -> Watch:
     """What `verification.html` shows, as `watch` in its context."""
     store = front.service.store
     is_running = await store.is_proving(webhook.account_id, webhook.id)
-    newest = await store.attempts(webhook.account_id, webhook.id, filter=AttemptFilter(kind=AttemptKind.VERIFICATION), limit=1)
-    attempt = next((one for one in newest.attempts if one.url == webhook.url), None)
+    attempt = await newest_handshake(store, webhook)
     shown = None if attempt is None else attempt_shapes.shown(attempt)
     return Watch(
         is_running=is_running,
@@ -51,6 +51,12 @@ async def watch(front: Front, webhook: Webhook, page: str = "") -> Watch:
         mark=f"{webhook.status}-{int(is_running)}-{0 if attempt is None else attempt.id}",
         page=page,
     )
+
+
+async def newest_handshake(store: Store, webhook: Webhook) -> Attempt | None:
+    """The newest that has ended; None when its URL was another, or there was none."""
+    newest = await store.attempts(webhook.account_id, webhook.id, filter=AttemptFilter(kind=AttemptKind.VERIFICATION), limit=1)
+    return next((one for one in newest.attempts if one.url == webhook.url), None)
 
 
 class Verifying:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from gridhook.model import AuthMethod, Instant, WebhookFilter, WebhookState
+from gridhook.model import AuthMethod, Instant, Webhook, WebhookFilter, WebhookState
+from gridhook.rules.diagnosis import diagnose
 from gridhook.service.webhooks import Listed
 from gridhook.store.promises import MOST_COUNTED
 from gridhook.web.call import Call
@@ -14,6 +16,7 @@ from gridhook.web.operations import page
 from gridhook.web.pages.front import Front
 from gridhook.web.pages.sparks import Spark, spark
 from gridhook.web.pages.templates import DAY, MINUTE
+from gridhook.web.pages.verifying import newest_handshake
 from gridhook.web.pages.views import WARN_BEFORE_MS, WEBHOOKS
 from gridhook.web.problems import Reply
 from gridhook.web.routes import Route
@@ -46,7 +49,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`rate`: the share of the last day's attempts that succeeded; None: there were none. `ends_soon`: its certificate."""
+    """`rate`: the share of the last day's attempts that succeeded; None: there were none. `ends_soon`: its certificate.
+
+    unproven: why it is still pending, as the last challenge to its present URL ended; "" when it is not, or none has ended.
+    """
 
     listed: Listed
     rate: float | None
@@ -54,6 +60,7 @@ class Row:
     last_at: Instant | None
     last_succeeded: bool
     ends_soon: bool
+    unproven: str
 
 
 class WebhookList:
@@ -73,15 +80,16 @@ class WebhookList:
         now = service.clock.now()
         # The very minutes that the health's day is the sum of.
         since = now - now % MINUTE - DAY + MINUTE
-        # Both add up a day of minutes, on two threads of the store's.
-        listed, hours = await asyncio.gather(
+        # The first two add up a day of minutes, on two threads of the store's.
+        listed, hours, unproven = await asyncio.gather(
             service.webhooks.listed(account_id, found.webhooks, most=MOST_COUNTED),
             service.store.hours(account_id, [one.id for one in found.webhooks], since=since),
+            self._unproven(found.webhooks),
         )
         return await self._front.show(
             view,
             "webhooks.html",
-            rows=[_row(one, hours.get(one.webhook.id, []), since, now) for one in listed],
+            rows=[_row(one, hours.get(one.webhook.id, []), since, now, unproven.get(one.webhook.id, "")) for one in listed],
             total=found.total,
             asked=asked,
             window_ms=self._front.settings.retry_window_seconds * 1000,
@@ -93,6 +101,12 @@ class WebhookList:
             number=number,
             pages=pages,
         )
+
+    async def _unproven(self, webhooks: Sequence[Webhook]) -> dict[str, str]:
+        """By id, of those that are pending and whose last challenge has ended: how."""
+        pending = [one for one in webhooks if not one.is_verified]
+        newest = await asyncio.gather(*(newest_handshake(self._front.service.store, one) for one in pending))
+        return {one.id: diagnose(found).summary for one, found in zip(pending, newest, strict=True) if found is not None}
 
 
 def _asked(call: Call) -> Asked:
@@ -106,7 +120,7 @@ def _asked(call: Call) -> Asked:
     )
 
 
-def _row(listed: Listed, hours: list[tuple[Instant, int, int]], since: Instant, now: Instant) -> Row:
+def _row(listed: Listed, hours: list[tuple[Instant, int, int]], since: Instant, now: Instant, unproven: str) -> Row:
     health, certificate = listed.health, listed.certificate
     attempts = health.day.succeeded + health.day.failed
     last_at = max(health.last_success_at or 0, health.last_failure_at or 0) or None
@@ -117,6 +131,7 @@ def _row(listed: Listed, hours: list[tuple[Instant, int, int]], since: Instant, 
         last_at=last_at,
         last_succeeded=last_at is not None and health.last_result in ("200", "201"),
         ends_soon=certificate is not None and certificate.expires_at - now < WARN_BEFORE_MS,
+        unproven=unproven,
     )
 
 
