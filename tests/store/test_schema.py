@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -249,6 +251,20 @@ async def test_opening_twice_migrates_once_and_processes_that_start_at_once_do_n
     await asyncio.gather(*(store.open() for store in stores))
     await an_account(stores[0])
     assert [await store.account("acc") for store in stores] == [await stores[0].account("acc")] * 4
+
+
+def test_processes_that_make_one_new_file_at_the_same_moment_wait_for_each_other(tmp_path: Path) -> None:
+    """Two that turn a new file to WAL are in each other's way, and SQLite refuses one at once. Some rounds: it is a matter of luck."""
+    for number in range(25):
+        start = threading.Barrier(8)
+
+        def prepare(path: Path = tmp_path / str(number) / "gridhook.db", start: threading.Barrier = start) -> None:
+            start.wait()
+            Sqlite(path).prepare(migrate=True)
+
+        with ThreadPoolExecutor(8) as pool:
+            for one in [pool.submit(prepare) for _ in range(8)]:
+                one.result()
 
 
 # A webhook as the first schema kept it: verified, with a key, two deliveries (one retried, one waiting) and their attempts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ class Sqlite:
             # Plans depend on the statement alone. Else the planner compares parameters with the conditions of partial indexes, and a
             # statement is prepared anew at each run with another value: in single publishes a sixth of the writer's work.
             connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-            connection.execute(_PRAGMAS).fetchall()
+            _repeat_while_busy(lambda: connection.execute(_PRAGMAS).fetchall())
         except BaseException:
             connection.close(True)
             raise
@@ -259,6 +259,19 @@ class Sqlite:
 
     def close(self) -> None:
         pass
+
+
+def _repeat_while_busy(step: Callable[[], object]) -> None:
+    """For what SQLite refuses at once, without waiting its turn: to turn a new file to WAL while another process does so, too."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            step()
+            return
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 class _Immediate:
