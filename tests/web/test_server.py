@@ -98,6 +98,29 @@ async def test_what_is_not_http_1_1_is_answered_400_and_closed(world, garbage):
     assert json.loads(said.partition(b"\r\n\r\n")[2])["message"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /healthz HTTP/1.1",
+        "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a",
+        "GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b",
+        "POST /v1/accounts/a/events HTTP/1.1\r\nContent-Length: 0",
+        "POST /v1/accounts/a/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked",
+        "POST /v1/accounts/a/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "POST /v1/accounts/a/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity",
+    ],
+)
+async def test_a_head_that_a_proxy_may_read_otherwise_than_we_do_is_answered_400_and_closed(world, head):
+    answer = await everything(world, f"{head}\r\n\r\n".encode(), b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"one Host" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_simple_probe_in_http_1_0_needs_no_host(world):
+    assert (await everything(world, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("pieces", [1, 40])
 async def test_a_head_of_more_than_64_kib_is_431_and_closed(world, pieces):
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(80))

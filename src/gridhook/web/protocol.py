@@ -39,7 +39,7 @@ class Progress(Enum):
 
 
 WORDS = {
-    400: ("unreadable", "this is not a request in HTTP/1.1"),
+    400: ("unreadable", "this is not a request in HTTP/1.1, with one Host and no transfer coding but chunked"),
     408: ("timeout", "the request did not arrive in time"),
     431: ("head-too-large", f"the request's head has more than {MAX_HEAD_BYTES} bytes"),
 }
@@ -162,8 +162,18 @@ class Protocol(_Watched, HttpToolsProtocol):
                 raise ValueError("head too large")
         self._head_bytes = 0
         self._progress = Progress.BODY
-        if self.parser.get_http_version() not in ("1.1", "1.0"):
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
             raise ValueError("not HTTP/1.1")
+        # What a proxy before us might read otherwise than we do. The parser lets it through; h11 does not.
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.lower() != b"chunked":
+                raise ValueError("an unknown transfer coding, RFC 9112 s6.1")
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            raise ValueError("not one Host, RFC 9112 s3.2")
         if self.parser.should_upgrade():
             self._handing_over = True
             return
