@@ -440,3 +440,23 @@ def test_no_receiver_can_make_a_time_series_of_its_own():
         metrics.attempt(replace(ATTEMPT, outcome=Answered(status)), None)
     results = {labels[2] for labels in map(tuple, samples(metrics)) if labels[0] == "gridhook_attempts_total"}
     assert results == {"200", "201", "1xx", "2xx", "3xx", "4xx", "5xx", "other"}
+
+
+def test_what_is_tried_again_and_again_is_told_at_once_and_then_every_half_minute_with_a_count(monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr("gridhook.telemetry.log.time.monotonic", lambda: now[0])
+    capture = Capture()
+    for at in (5.0, 6.0, 34.9, 35.0, 36.0):
+        now[0] = at
+        capture.log.outage("part a waits", error=str(at))
+    capture.log.outage("part b waits", error="b")
+    capture.log.outage_over("it is back", after_ms=31_000)
+    capture.log.outage("part a waits", error="anew")
+    told = [(line["level"], line["msg"], line.get("error"), line.get("repeated")) for line in capture.lines]
+    assert told == [
+        ("warning", "part a waits", "5.0", None),
+        ("warning", "part a waits", "35.0", 2),
+        ("warning", "part b waits", "b", None),
+        ("info", "it is back", None, None),
+        ("warning", "part a waits", "anew", None),
+    ]

@@ -133,17 +133,23 @@ class Dispatcher:
     async def run(self) -> None:
         """Until `stop`. A failing database slows it down, and never ends it."""
         pause = 0.1
+        away_since: float | None = None
         while not self._stopping:
             self._ticked = time.monotonic()
             try:
                 if self._ticked >= self._next_look:
                     await self._look()
-                if not await self._claim():
+                claimed = await self._claim()
+                if away_since is not None:
+                    self._log.outage_over("the database answers again", after_ms=int((time.monotonic() - away_since) * 1000))
+                    away_since, pause = None, 0.1
+                if not claimed:
                     await self._sleep()
-                pause = 0.1
             except GridhookError as trouble:
                 cause = " ".join(str(trouble.__cause__ or "").split())  # in the database's own words, which callers do not hear
-                self._log.warning("the dispatcher waits for the database", error=str(trouble), cause=cause or None)
+                away_since = away_since or self._ticked
+                self._next_look = 0.0  # it is over when the database was asked and has answered
+                self._log.outage("the dispatcher waits for the database", error=str(trouble), cause=cause or None)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 

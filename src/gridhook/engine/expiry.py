@@ -48,7 +48,7 @@ class Warden:
             try:
                 await self.look()
             except GridhookError as trouble:
-                self._log.warning("certificates wait for the database", error=str(trouble))
+                self._log.outage("certificates wait for the database", error=str(trouble))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

@@ -35,7 +35,7 @@ class Janitor:
                 if released < STEP_ROWS and expired < STEP_ROWS:
                     await self._sleep()
             except GridhookError as trouble:
-                self._log.warning("housekeeping waits for the database", error=str(trouble))
+                self._log.outage("housekeeping waits for the database", error=str(trouble))
                 await asyncio.sleep(self._pause)
 
     async def _sleep(self) -> None:

@@ -36,7 +36,7 @@ class Pruner:
             try:
                 await self._once()
             except GridhookError as trouble:
-                self._log.warning("forgetting waits for the database", error=str(trouble))
+                self._log.outage("forgetting waits for the database", error=str(trouble))
             except Exception as defect:  # too much kept for a while is better than a road that ends with us
                 self._log.error("what is old cannot be forgotten by a defect of ours", error=repr(defect))
             with contextlib.suppress(TimeoutError):

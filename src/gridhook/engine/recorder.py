@@ -53,7 +53,7 @@ class Recorder:
                 try:
                     settled = await self._store.record(batch)
                 except Unavailable as trouble:
-                    self._log.warning("attempts wait for the database", waiting=self.waiting, error=str(trouble))
+                    self._log.outage("attempts wait for the database", waiting=self.waiting, error=str(trouble))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                     batch = self._still_ours(batch)

@@ -56,7 +56,7 @@ class Recoverer:
                 if len(due) < AT_ONCE:
                     await self._sleep(STEP_LOOK_SECONDS if self._seen else LOOK_SECONDS)
             except GridhookError as trouble:
-                self._log.warning("recoveries wait for the database", error=str(trouble))
+                self._log.outage("recoveries wait for the database", error=str(trouble))
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _step(self, account_id: str, webhook_id: str, recovery_id: str) -> None:

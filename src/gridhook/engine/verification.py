@@ -80,7 +80,7 @@ class Verifier:
                 await self._in_turn(account_id, webhook_id)
                 return
             except Unavailable as trouble:
-                self._log.warning("a handshake waits for the database", webhook_id=webhook_id, error=str(trouble))
+                self._log.outage("a handshake waits for the database", webhook_id=webhook_id, error=str(trouble))
             await asyncio.sleep(seconds)
         try:
             await self._in_turn(account_id, webhook_id)

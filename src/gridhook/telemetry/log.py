@@ -27,6 +27,7 @@ from gridhook.telemetry.redaction import bare_url, redacted, shown
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 WAITING_LINES = 20_000  # about 10 MB; what comes on top is dropped and counted
 BATCH_LINES = 500  # one write: about 250 kB
+OUTAGE_SECONDS = 30.0  # between two lines of one part about the same outage
 IDLE_SECONDS = 0.5  # how long a line can wait when nobody calls flush()
 
 
@@ -111,6 +112,9 @@ class Log:
         self._closing = False
         self._give_up_at = float("inf")  # by time.monotonic
         self._thread: threading.Thread | None = None
+        self._outages: dict[
+            str, tuple[float, int]
+        ] = {}  # msg: when it was last written, by time.monotonic; how often it was left out since
         self.lines_lost = 0
 
     # --- wide lines -----------------------------------------------------------------------------------------------
@@ -171,6 +175,22 @@ class Log:
 
     def error(self, msg: str, **fields: Any) -> None:
         self.line("error", msg, fields)
+
+    def outage(self, msg: str, **fields: Any) -> None:
+        """What tries again and again, as while the database is away: a warning at once, then one in `OUTAGE_SECONDS` for the same `msg`.
+        What was left out in between is counted in `repeated`."""
+        now = time.monotonic()
+        at, left_out = self._outages.get(msg, (-OUTAGE_SECONDS, 0))
+        if now - at < OUTAGE_SECONDS:
+            self._outages[msg] = at, left_out + 1
+            return
+        self._outages[msg] = now, 0
+        self.line("warning", msg, fields | {"repeated": left_out} if left_out else fields)
+
+    def outage_over(self, msg: str, **fields: Any) -> None:
+        """It goes again; what fails next is another outage."""
+        self._outages.clear()
+        self.line("info", msg, fields)
 
     def line(self, level: str, msg: str, fields: dict[str, Any]) -> None:
         """One plain line. Texts are redacted; fields that are named like a secret are hidden."""
