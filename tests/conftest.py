@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from tests.receivers import runners
 # No test is judged by the clock: a busy machine is no defect.
 settings.register_profile("gridhook", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gridhook")
+
+# A script's `make test &` starts us deaf to Ctrl-C, and so everything that we start, whose ears some tests are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

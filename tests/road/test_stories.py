@@ -307,6 +307,7 @@ async def test_a_stored_key_that_cannot_stand_in_a_header_fails_its_own_delivery
     story.gridhook.engine.dispatcher._deliverer._vault = vault
     await story.publish("evt-2")
     assert await story.received(1) == ["evt-2"]
+    await story.attempts(webhook, 2)
     assert story.gridhook.engine.slots.in_flight == 0
 
 
