@@ -92,6 +92,8 @@ async def test_a_webhook_is_failing_since_the_start_of_the_first_failure_after_i
     assert (found.failing_since, found.consecutive_failures, found.last_result) == (NOON + MINUTE, 3, "500")
     assert (found.last_success_at, found.last_failure_at) == (NOON + 5, NOON + 2 * MINUTE + 30)
     assert (found.succeeded, found.failed) == (1, 3)
+    assert found.day != Window()
+    assert (await hooked.health("acc", ["wh", "other"], now=None)) == {"wh": replace(found, hour=Window(), day=Window()), "other": Health()}
     await deliver(hooked, took(7, 201), at=NOON + 3 * MINUTE)
     found = await health(hooked, NOON + 3 * MINUTE)
     assert (found.failing_since, found.consecutive_failures, found.last_result) == (None, 0, "201")

@@ -177,11 +177,12 @@ class Webhooks:
 
     # --- look ---------------------------------------------------------------------------------------------------
 
-    async def listed(self, account_id: str, webhooks: Sequence[Webhook], *, most: int = ALL) -> list[Listed]:
-        """Each with what is held for it and how it has been doing. most: what is counted no further."""
+    async def listed(self, account_id: str, webhooks: Sequence[Webhook], *, most: int = ALL, windows: bool = True) -> list[Listed]:
+        """Each with what is held for it and how it has been doing. most: what is counted no further. windows: with its last hour and
+        day, too."""
         wanted = [webhook.id for webhook in webhooks]
         held = await self._store.held(account_id, wanted, most=most)
-        health = await self._store.health(account_id, wanted, now=self._clock.now())
+        health = await self._store.health(account_id, wanted, now=self._clock.now() if windows else None)
         proving = [webhook.id for webhook in webhooks if webhook.auth_method is AuthMethod.MTLS]
         presented = await self._store.presented_certificates(account_id, proving) if proving else {}
         found = []

@@ -118,13 +118,15 @@ def _of_accounts(minutes: Mapping[tuple[str, str, Instant], Sequence[int]]) -> l
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def health(connection: Connection, account_id: str, webhook_ids: Sequence[str], now: Instant) -> dict[str, Health]:
-    """One for each id that was asked about; of the same shape for those with nothing counted."""
+def health(connection: Connection, account_id: str, webhook_ids: Sequence[str], now: Instant | None) -> dict[str, Health]:
+    """One for each id that was asked about; of the same shape for those with nothing counted. now None: without hour and day."""
     which = {"account_id": account_id, "webhook_ids": json.dumps(list(webhook_ids))}
-    this_minute = now - now % MINUTE_MS
     found = {id: Health() for id in webhook_ids}
     for id, *row in connection.rows("health", **which):
         found[id] = Health(*row)
+    if now is None:
+        return found
+    this_minute = now - now % MINUTE_MS
     for name, count in (("hour", HOUR_MINUTES), ("day", DAY_MINUTES)):
         since = this_minute - (count - 1) * MINUTE_MS
         for id, *row in connection.rows("windows", since=since, **which):

@@ -584,9 +584,12 @@ class Store(Protocol):
         ...
 
     # --- health -------------------------------------------------------------------------------------------------
-    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant) -> dict[str, Health]:
+    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant | None) -> dict[str, Health]:
         """From counters kept by `record`, in one transaction with the attempts: cost does not grow with the history. One for each id
-        that is asked about. A success ends the row of failures when it is committed, should another have ended a moment later."""
+        that is asked about. A success ends the row of failures when it is committed, should another have ended a moment later.
+
+        now: when its hour and its day end. None: both are left out, which spares adding up the minutes of a day.
+        """
         ...
 
     async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:

@@ -392,7 +392,7 @@ class SqlStore:
 
     # --- health -------------------------------------------------------------------------------------------------
 
-    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant) -> dict[str, Health]:
+    async def health(self, account_id: str, webhook_ids: Sequence[str], *, now: Instant | None) -> dict[str, Health]:
         return await self._readers.run(health.health, account_id, webhook_ids, now)
 
     async def minutes(self, account_id: str, webhook_id: str | None, *, since: Instant) -> list[tuple[Instant, Window]]:

@@ -62,7 +62,7 @@ class Attempts:
     async def of_webhook(self, call: Call) -> Reply:
         view = await self._front.view(call)
         webhook = await self._front.webhook(view, call)
-        health = await self._front.service.store.health(view.account.id, [webhook.id], now=self._front.service.clock.now())
+        health = await self._front.service.store.health(view.account.id, [webhook.id], now=None)
         return await self._shown(view, call, webhook, asked_in(call), webhooks=[], webhook=webhook, health=health.get(webhook.id))
 
     async def _shown(self, view: View, call: Call, of: Webhook | None, asked: Asked, **context: Any) -> Reply:

@@ -52,7 +52,7 @@ class Deliveries:
         webhook = await self._front.webhook(view, call)
         asked = asked_in(call)
         found = await self._found(view, webhook, call, asked)
-        health = await self._front.service.store.health(view.account.id, [webhook.id], now=self._front.service.clock.now())
+        health = await self._front.service.store.health(view.account.id, [webhook.id], now=None)
         return await self._front.show(
             view,
             "deliveries.html",

@@ -78,11 +78,10 @@ class WebhookList:
         if number > pages:
             return self._front.go(view.path + _question(asked.query(pages)))
         now = service.clock.now()
-        # The very minutes that the health's day is the sum of.
+        # The very minutes that a health's day is the sum of; they are added up once, by the hour.
         since = now - now % MINUTE - DAY + MINUTE
-        # The first two add up a day of minutes, on two threads of the store's.
         listed, hours, unproven = await asyncio.gather(
-            service.webhooks.listed(account_id, found.webhooks, most=MOST_COUNTED),
+            service.webhooks.listed(account_id, found.webhooks, most=MOST_COUNTED, windows=False),
             service.store.hours(account_id, [one.id for one in found.webhooks], since=since),
             self._unproven(found.webhooks),
         )
@@ -122,11 +121,12 @@ def _asked(call: Call) -> Asked:
 
 def _row(listed: Listed, hours: list[tuple[Instant, int, int]], since: Instant, now: Instant, unproven: str) -> Row:
     health, certificate = listed.health, listed.certificate
-    attempts = health.day.succeeded + health.day.failed
+    succeeded, failed = sum(hour[1] for hour in hours), sum(hour[2] for hour in hours)
+    attempts = succeeded + failed
     last_at = max(health.last_success_at or 0, health.last_failure_at or 0) or None
     return Row(
         listed,
-        rate=health.day.succeeded / attempts if attempts else None,
+        rate=succeeded / attempts if attempts else None,
         spark=spark(hours, since) if attempts else None,
         last_at=last_at,
         last_succeeded=last_at is not None and health.last_result in ("200", "201"),
