@@ -146,6 +146,8 @@ async def test_the_list_renews_itself_when_something_changes(stage: Stage, recei
     row = page.get_by_role("row", name="Doors")
     await expect(row).to_contain_text("Pending")
     await expect(row).to_contain_text("the body is no complete JSON object")
+    await stage.check_accessible(page)
+    await stage.picture(page, "webhooks-pending")
     receiver.handshake = echo
     async with page.expect_response(re.compile("/changes")):
         await page.reload()
