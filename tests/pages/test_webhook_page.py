@@ -263,3 +263,24 @@ async def test_the_button_below_a_list_of_deliveries_says_what_it_does_with_the_
     await expect(page.get_by_text("next attempt")).to_have_count(0)
     await page.goto(f"{stage.base}/webhooks/{webhook_id}")
     await expect(page.get_by_text("1 received, 1 failed attempt", exact=True)).to_be_visible()
+
+
+async def test_viewers_do_not_see_what_stands_in_the_query_of_a_url(stage: Stage, receiver: Receiver) -> None:
+    created = await stage.world.create(receiver.url + "?token=canary7")
+    await stage.world.verified(created["id"])
+    await stage.world.publish(LOW)
+    await stage.world.attempts(created["id"], 2)
+    (attempt,) = (await stage.world.gridhook.store.attempts(stage.world.ours.account_id, created["id"], limit=1)).attempts
+    one = f"{stage.base}/webhooks/{created['id']}"
+    places = [
+        f"{one}{place}" for place in ("", "/attempts", "/deliveries", "/settings", "/created", "/verification", f"/attempts/{attempt.id}")
+    ]
+    told: dict[Role, str] = {}
+    for role, email in ((Role.ADMIN, "ada@example.com"), (Role.VIEWER, "vera@example.com")):
+        page = await stage.sign_in(email, role=role)
+        answers = [await page.request.get(place) for place in (f"{stage.base}/webhooks", *places)]
+        assert {answer.status for answer in answers} == {200}
+        told[role] = "".join([await answer.text() for answer in answers])
+    assert "/hook?token=canary7" in told[Role.ADMIN]
+    assert "canary7" not in told[Role.VIEWER]
+    assert "/hook?***" in told[Role.VIEWER]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gridhook.model import Account, Role
+from gridhook.model import Account, Role, Webhook
 from gridhook.service.people import Visitor
+from gridhook.web.shapes.attempts import masked
 
 ROOT = "/console"
 BASE = ROOT + "/a/{account_id}"
@@ -27,6 +28,10 @@ class View:
     @property
     def may_change(self) -> bool:
         return self.role is Role.ADMIN
+
+    def url_of(self, webhook: Webhook) -> str:
+        """As this person may see it: the query may hold a token, which is the admins' to know."""
+        return webhook.url if self.may_change else masked(webhook.url)
 
     @property
     def base(self) -> str:
