@@ -247,11 +247,12 @@ class WebhookState(StrEnum):
 
 
 class WebhookFilter(Value, frozen=True):
-    """Which webhooks. None: any. `text`: part of the name or of the URL, capitals A to Z like small letters."""
+    """Which webhooks. None: any. `text`: part of the name or, with `in_url`, of the URL, capitals A to Z like small letters."""
 
     text: str | None = None
     state: WebhookState | None = None
     auth_method: AuthMethod | None = None
+    in_url: bool = True
 
 
 class Authority(Value, frozen=True):

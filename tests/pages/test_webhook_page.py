@@ -284,3 +284,7 @@ async def test_viewers_do_not_see_what_stands_in_the_query_of_a_url(stage: Stage
     assert "/hook?token=canary7" in told[Role.ADMIN]
     assert "canary7" not in told[Role.VIEWER]
     assert "/hook?***" in told[Role.VIEWER]
+    for role, email, found in ((Role.ADMIN, "ada@example.com", True), (Role.VIEWER, "vera@example.com", False)):
+        page = await stage.sign_in(email, role=role)
+        answer = await page.request.get(f"{stage.base}/webhooks?q=canary")
+        assert (created["id"] in await answer.text()) is found, role

@@ -27,7 +27,7 @@ from gridhook.store.sqlstore import SqlStore
 from tests.store.world import NOON, a_webhook, an_account, claim, event, finished, hook, log, publish, state
 
 FILTERS = dict.fromkeys(("event_type", "event_id", "kind", "status", "status_class", "reason", "succeeded"))
-ANY_WEBHOOK = dict.fromkeys(("text", "auth_method", "state", "failing"))
+ANY_WEBHOOK = dict.fromkeys(("text", "url_text", "auth_method", "state", "failing"))
 A_PAGE: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "limit": 10, "most": 10, **FILTERS}
 A_STRETCH: dict[str, object] = {"at": NOON, "id": 5, "end_at": 0, "end_id": 0, "scan": 10}
 

@@ -226,6 +226,9 @@ async def test_webhooks_are_found_by_a_part_of_their_name_or_url(store: SqlStore
     assert {text: await found(store, text) for text in looked_for} == looked_for
     page = await store.webhooks("acc", offset=1, limit=1, filter=WebhookFilter("badge"))
     assert ([one.id for one in page.webhooks], page.total) == (["a"], 2)
+    for text, ids in (("c.example", []), ("DROP", ["d"])):
+        page = await store.webhooks("acc", offset=0, limit=50, filter=WebhookFilter(text, in_url=False))
+        assert ([one.id for one in page.webhooks], page.total) == (ids, len(ids))
 
 
 async def test_webhooks_are_found_by_how_they_stand_and_prove_themselves(store: SqlStore) -> None:

@@ -289,8 +289,9 @@ FROM webhooks WHERE account_id = :account_id AND id = :webhook_id AND deleted_at
 
 -- piece: webhook_matches
 -- The rest of a filter; NULL: any. An account has a thousand webhooks at most: they are looked at one by one. The
--- text comes in small letters: PostgreSQL would make those of É too, but not of a column that sorts by bytes.
-(lower(name) LIKE :text ESCAPE '!' OR lower(url) LIKE :text ESCAPE '!' OR :text IS NULL)
+-- text comes in small letters: PostgreSQL would make those of É too, but not of a column that sorts by bytes. url_text is the
+-- same, or NULL for who may not know all of a URL.
+(lower(name) LIKE :text ESCAPE '!' OR lower(url) LIKE :url_text ESCAPE '!' OR :text IS NULL)
   AND (auth_method = :auth_method OR :auth_method IS NULL)
   AND (CASE WHEN paused_at IS NOT NULL THEN 'paused' WHEN verified_at IS NULL THEN 'pending' ELSE 'verified' END = :state
     OR :state IS NULL)

@@ -42,6 +42,7 @@ def webhooks(connection: Connection, account_id: str, offset: int, limit: int, f
     which = {
         "account_id": account_id,
         "text": _anywhere(filter.text),
+        "url_text": _anywhere(filter.text) if filter.in_url else None,
         "auth_method": filter.auth_method,
         "state": None if is_failing else filter.state,
         "failing": 1 if is_failing else None,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
+
 from gridhook.model import AuthMethod, Instant, Webhook, WebhookFilter, WebhookState
 from gridhook.rules.diagnosis import diagnose
 from gridhook.service.webhooks import Listed
@@ -73,7 +75,9 @@ class WebhookList:
         service, account_id = self._front.service, view.account.id
         asked = _asked(call)
         number = call.integer("page", 1, 1, 100_000)
-        found = await service.store.webhooks(account_id, offset=(number - 1) * PAGE, limit=PAGE, filter=asked.filter)
+        # Who may not see the query of a URL must not find out by searching what stands in it.
+        filter = replace(asked.filter, in_url=view.may_change)
+        found = await service.store.webhooks(account_id, offset=(number - 1) * PAGE, limit=PAGE, filter=filter)
         pages = max(1, -(-found.total // PAGE))
         if number > pages:
             return self._front.go(view.path + _question(asked.query(pages)))
