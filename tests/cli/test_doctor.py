@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from tests.cli.conftest import HURRIED, Served
 from tests.cli.world import GRIDHOOK, Shell, fetch
 
 
@@ -121,6 +122,27 @@ def test_a_damaged_authority_is_named_and_left_out_of_what_receivers_are_to_trus
             assert (status, bundle.count(b"BEGIN CERTIFICATE")) == (200, 1)
     log = (shell.directory / "server.log").read_text()
     assert log.count("it is not published") == 1
+
+
+def test_certificates_that_were_damaged_or_whose_authority_is_gone_are_named(shell: Shell):
+    with shell.serving(**HURRIED) as url:
+        served = Served(shell, url)
+        url = "https://127.0.0.1:18009/h"  # nothing listens there
+        first, second = (served.webhook(url, "--auth-method", "mtls")["webhook"] for _ in range(2))
+    code, found = findings(shell)
+    assert (code, found["certificates"]["level"], found["certificates"]["message"]) == (0, "ok", "2 presented by webhooks")
+    with contextlib.closing(apsw.Connection(str(shell.directory / "data" / "gridhook.db"))) as database:
+        database.execute("UPDATE webhook_certificates SET chain = substr(chain, 1, 90) WHERE webhook_id = ?", (first,))
+        code, found = findings(shell)
+        assert (code, found["certificates"]["level"]) == (1, "fail")
+        assert "1 of 2 were damaged" in found["certificates"]["message"]
+        assert f" of {first}" in found["certificates"]["message"]
+        database.execute("DELETE FROM webhook_certificates WHERE webhook_id = ?", (first,))
+        database.execute("DELETE FROM authorities")
+    code, found = findings(shell)
+    assert (code, found["certificates"]["level"]) == (1, "fail")
+    assert "the authority of 1 of 1 is not there" in found["certificates"]["message"]
+    assert f" of {second}" in found["certificates"]["message"]
 
 
 def test_a_database_that_does_not_answer_fails_and_its_password_is_not_printed(shell: Shell):

@@ -8,16 +8,16 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gridhook.authority import is_intact
+from gridhook.authority import is_chain_intact, is_intact
 from gridhook.config import Settings
 from gridhook.errors import GridhookError
-from gridhook.model import Reason, Sealed, Unreachable
+from gridhook.model import Instant, Reason, Sealed, Unreachable
 from gridhook.rules.authorities import signing
 from gridhook.rules.certificates import DAY_MS
 from gridhook.rules.instants import rfc3339
@@ -32,6 +32,8 @@ CLOCK_LOOK_SECONDS = 0.5
 PROBE_NAME = "gridhook-doctor.invalid"  # RFC 6761 s6.4: no such name exists, and every server knows
 DATABASE_FILE = "gridhook.db"  # as in the store, which is loaded only when the database is looked at
 MOST_NAMED = 10  # damaged rows
+CERTIFICATES_PAGE = 500
+END_OF_TIME: Instant = 2**62
 LOAD_KEY = "load the master key that they were sealed under"
 SPARE_FILES = 256  # database, log, publishers' connections
 
@@ -168,6 +170,7 @@ async def database(settings: Settings, vault: Vault | None) -> AsyncIterator[Fin
             yield secrets
             if secrets.remedy != LOAD_KEY:  # without it the authority's key opens no more than the others, and nothing is wrong with it
                 yield await authority(store, vault, settings)
+        yield await certificates(store)
         if settings.database_kind == "postgresql":
             apart = store.clock.now() - time.time_ns() // 1_000_000
             if abs(apart) > CLOCK_APART_MS:
@@ -207,9 +210,8 @@ async def stored_secrets(store: Store, vault: Vault) -> Finding:
     except GridhookError as error:
         return Finding("stored secrets", Level.FAIL, str(error), LOAD_KEY)
     if damaged:
-        rows = ", ".join(damaged[:MOST_NAMED]) + (f" and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else "")
         remedy = "restore these rows from a backup, or issue others: `accounts secret`, `webhooks rotate-key`, `rotate-certificate`"
-        return Finding("stored secrets", Level.FAIL, f"{len(damaged)} of {len(stored)} do not open: {rows}", remedy)
+        return Finding("stored secrets", Level.FAIL, f"{len(damaged)} of {len(stored)} do not open: {_some(damaged)}", remedy)
     return Finding("stored secrets", Level.OK, f"all {len(stored)} open under the loaded master keys")
 
 
@@ -236,6 +238,38 @@ async def authority(store: Store, vault: Vault, settings: Settings) -> Finding:
         remedy = "run `gridhook ca roll` in time: what ends with it is not renewed"
         return Finding("authority", Level.WARN, f"{until}, sooner than a certificate lasts", remedy)
     return Finding("authority", Level.OK, until)
+
+
+async def certificates(store: Store) -> Finding:
+    """Whether each certificate that a webhook presents is as it was issued, and its authority still there."""
+    standing = {one.id for one in await store.authorities()}
+    now = store.clock.now()
+    count = 0
+    damaged: list[str] = []
+    orphaned: list[str] = []
+    after: tuple[Instant, str] | None = None
+    while True:
+        page = await store.expiring_certificates(before=END_OF_TIME, after=after, limit=CERTIFICATES_PAGE)
+        for one in page:
+            if not is_chain_intact(one):
+                damaged.append(f"{one.id} of {one.webhook_id}")
+            elif one.authority_id not in standing and one.expires_at > now:
+                orphaned.append(f"{one.id} of {one.webhook_id}")
+        count += len(page)
+        if len(page) < CERTIFICATES_PAGE:
+            break
+        after = (page[-1].expires_at, page[-1].id)
+    if damaged:
+        remedy = "restore these rows from a backup, or issue others: `gridhook webhooks rotate-certificate`"
+        return Finding("certificates", Level.FAIL, f"{len(damaged)} of {count} were damaged in the database: {_some(damaged)}", remedy)
+    if orphaned:
+        remedy = "restore the table `authorities` from a backup: what another authority issues is refused until receivers trust that one"
+        return Finding("certificates", Level.FAIL, f"the authority of {len(orphaned)} of {count} is not there: {_some(orphaned)}", remedy)
+    return Finding("certificates", Level.OK, f"{count} presented by webhooks" if count else "none yet, made with the first mTLS webhook")
+
+
+def _some(rows: Sequence[str]) -> str:
+    return ", ".join(rows[:MOST_NAMED]) + (f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else "")
 
 
 async def clock_steadiness() -> Finding:
