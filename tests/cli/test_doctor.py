@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from tests.cli.conftest import HURRIED, Served
+from tests.cli.conftest import HURRIED, TYPE, Served
 from tests.cli.world import GRIDHOOK, Shell, fetch
 
 
@@ -143,6 +143,16 @@ def test_certificates_that_were_damaged_or_whose_authority_is_gone_are_named(she
     assert (code, found["certificates"]["level"]) == (1, "fail")
     assert "the authority of 1 of 1 is not there" in found["certificates"]["message"]
     assert f" of {second}" in found["certificates"]["message"]
+    with shell.serving(**HURRIED) as url:
+        status, answer = fetch(f"{url}/v1/ca.pem")
+        assert (status, b"is not in the database" in answer) == (503, True)
+        refused = shell.run(
+            "webhooks", "create", "--name", "Third", "--url", "https://127.0.0.1:18009/h", "--event", TYPE, "--auth-method", "mtls"
+        )
+        assert refused.returncode == 1
+        shell.ok("ca", "roll", "--signs-in", "0s")
+        assert fetch(f"{url}/v1/ca.pem")[0] == 200
+    assert "no other is made; see `gridhook doctor`" in (shell.directory / "server.log").read_text()
 
 
 def test_a_database_that_does_not_answer_fails_and_its_password_is_not_printed(shell: Shell):

@@ -21,6 +21,7 @@ from gridhook.model import Instant, Reason, Sealed, Unreachable
 from gridhook.rules.authorities import signing
 from gridhook.rules.certificates import DAY_MS
 from gridhook.rules.instants import rfc3339
+from gridhook.service.authorities import END_OF_TIME
 from gridhook.store.promises import Store
 from gridhook.vault import KEY_FILE, SealBroken, Vault, key_id_of
 
@@ -33,7 +34,6 @@ PROBE_NAME = "gridhook-doctor.invalid"  # RFC 6761 s6.4: no such name exists, an
 DATABASE_FILE = "gridhook.db"  # as in the store, which is loaded only when the database is looked at
 MOST_NAMED = 10  # damaged rows
 CERTIFICATES_PAGE = 500
-END_OF_TIME: Instant = 2**62
 LOAD_KEY = "load the master key that they were sealed under"
 SPARE_FILES = 256  # database, log, publishers' connections
 
@@ -263,7 +263,7 @@ async def certificates(store: Store) -> Finding:
         remedy = "restore these rows from a backup, or issue others: `gridhook webhooks rotate-certificate`"
         return Finding("certificates", Level.FAIL, f"{len(damaged)} of {count} were damaged in the database: {_some(damaged)}", remedy)
     if orphaned:
-        remedy = "restore the table `authorities` from a backup: what another authority issues is refused until receivers trust that one"
+        remedy = "restore `authorities` from a backup, or make another, which receivers must trust first: `gridhook ca roll --signs-in 0s`"
         return Finding("certificates", Level.FAIL, f"the authority of {len(orphaned)} of {count} is not there: {_some(orphaned)}", remedy)
     return Finding("certificates", Level.OK, f"{count} presented by webhooks" if count else "none yet, made with the first mTLS webhook")
 

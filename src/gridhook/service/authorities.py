@@ -19,6 +19,7 @@ from gridhook.vault import SealBroken, Vault
 
 NAME = "gridhook webhook CA"
 LONGEST_NOTICE_MS = 365 * 86_400_000
+END_OF_TIME: Instant = 2**62
 DEFAULT_NOTICE_MS = 7 * 86_400_000  # how long a new authority is published before it signs, unless one says otherwise
 
 
@@ -55,7 +56,7 @@ class Authorities:
         self._signer: Signer | None = None  # the last one that was opened
 
     async def current(self, now: Instant) -> Signer:
-        """The authority that signs now; made when there is none. Raises `Unavailable` when it cannot sign."""
+        """The authority that signs now; made when there never was one. Raises `Unavailable` when it cannot sign."""
         signs = rules.signing(await self._store.authorities(), now)
         if signs is None:
             signs = await self._first(now)
@@ -88,7 +89,7 @@ class Authorities:
         return certificate, Credential(certificate_id, self._vault.seal(x509.to_text(certificate.chain, key), context))
 
     async def bundle(self) -> bytes:
-        """What receivers must trust: all authorities that stand, as PEM, the newest first. Made when there is none.
+        """What receivers must trust: all authorities that stand, as PEM, the newest first. Made when there never was one.
 
         Without those whose certificate was damaged: one bad block can cost a receiver the whole file. Raises `Unavailable` when all are.
         """
@@ -141,6 +142,12 @@ class Authorities:
         self._signer = None
 
     async def _first(self, now: Instant) -> Authority:
+        """Raises `Unavailable` when there must have been one before: what another issues would be refused by all receivers."""
+        orphans = await self._store.expiring_certificates(before=END_OF_TIME, after=(now, ""), limit=1)
+        if orphans:
+            trouble = "the authority of certificates that webhooks present is not in the database"
+            self._log.error(f"{trouble}: no other is made; see `gridhook doctor`", authority=orphans[0].authority_id)
+            raise Unavailable(trouble)
         return await self._store.add_authority(*self._made(now, now), first=True)
 
     async def _notice(self, signs_in_ms: int) -> int:
