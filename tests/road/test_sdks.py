@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gridhook.bench.harness import EVENT_TYPE, rig
+from gridhook.bench.harness import EVENT_TYPE, rig, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -81,8 +81,11 @@ def test_a_customer_with_this_sdk_registers_and_receives(version: str, tmp_path:
         sent = made.publish("sdk", events=3, connections=1, seconds=30.0)
         assert made.wait_received(3, 20.0) == 3
         assert set(made.control("dump")["ids"]) == set(sent.ids)
-        log = made.call("GET", f"/v1/console/webhooks/{webhook}/attempts")["attempts"]
-        assert {(a["event_id"], a["event_type"], a["status"]) for a in log if a["kind"] == "delivery"} == {
-            (event_id, EVENT_TYPE, 200) for event_id in sent.ids
-        }
+
+        def logged() -> set[tuple[str, str, int]]:
+            log = made.call("GET", f"/v1/console/webhooks/{webhook}/attempts")["attempts"]
+            return {(a["event_id"], a["event_type"], a["status"]) for a in log if a["kind"] == "delivery"}
+
+        wait_for(lambda: len(logged()) == 3, 30.0, "the log of what was received")  # written just after the answer
+        assert logged() == {(event_id, EVENT_TYPE, 200) for event_id in sent.ids}
         assert "Webhook not found" in run(FAREWELL, made.account, made.secret, server, webhook)

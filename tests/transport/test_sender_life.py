@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -274,10 +275,10 @@ async def test_ten_thousand_requests_leave_neither_memory_nor_descriptors_behind
             gc.collect()
             return len(os.listdir("/proc/self/fd")), _resident()
 
-        descriptors, resident = await round_of(2000)
-        descriptors_after, resident_after = await round_of(8000)
-    assert descriptors_after <= descriptors + 2
-    assert resident_after - resident < 8_000_000
+        rounds = [await round_of(2000) for _ in range(5)]
+    assert rounds[-1][0] <= rounds[0][0] + 2
+    # What leaks grows with each round; what the allocator keeps of the tests before does not.
+    assert min(after - before for (_, before), (_, after) in pairwise(rounds)) < 1_000_000
 
 
 def _resident() -> int:
